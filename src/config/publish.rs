@@ -1,0 +1,80 @@
+//! `[publish]` and `[admin]`: the Unix sockets that PHP and the machine's owner speak to.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Bytes, section::Section};
+
+/// The socket that PHP publishes on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Publish {
+    /// Mode 0660.
+    pub socket: PathBuf,
+    /// The group that may connect, by name; the process's own where none is said.
+    pub group: Option<String>,
+    /// Connections at the same time; more wait in the kernel's backlog.
+    pub connections_max: usize,
+    /// Bytes of a request body.
+    pub body_max: Bytes,
+    /// Commands of one batch, and channels of one broadcast.
+    pub batch_max: usize,
+    /// How far a request's timestamp may be from our clock, either way.
+    pub timestamp_window: Duration,
+    /// Requests whose ids are remembered.
+    pub ids_max: usize,
+    /// From the first byte of a request to its last, and between two requests.
+    pub read_timeout: Duration,
+}
+
+/// The socket that tells how we are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// Mode 0660.
+    pub socket: PathBuf,
+    /// The group that may connect, by name; the process's own where none is said.
+    pub group: Option<String>,
+}
+
+impl Publish {
+    pub(super) fn read(mut section: Section) -> Option<Self> {
+        let seconds = Duration::from_secs;
+        let socket = section.required("socket", "such as \"/run/sidewire/publish.sock\"");
+        let group = section.optional("group");
+        let connections_max = section.count("connections_max", 1_024, 1..=100_000);
+        let body_max = section.within(
+            "body_max",
+            Bytes(1 << 20),
+            Bytes(1 << 10)..=Bytes(256 << 20),
+        );
+        let batch_max = section.count("batch_max", 1_000, 1..=100_000);
+        let timestamp_window = section.within(
+            "timestamp_window",
+            seconds(300),
+            seconds(1)..=seconds(3_600),
+        );
+        let ids_max = section.count("ids_max", 500_000, 1..=100_000_000);
+        let read_timeout = section.within("read_timeout", seconds(30), seconds(1)..=seconds(3_600));
+        section.finish();
+        Some(Self {
+            socket: socket?,
+            group,
+            connections_max,
+            body_max,
+            batch_max,
+            timestamp_window,
+            ids_max,
+            read_timeout,
+        })
+    }
+}
+
+impl Admin {
+    pub(super) fn read(mut section: Section) -> Option<Self> {
+        let socket = section.required("socket", "such as \"/run/sidewire/admin.sock\"");
+        let group = section.optional("group");
+        section.finish();
+        Some(Self {
+            socket: socket?,
+            group,
+        })
+    }
+}

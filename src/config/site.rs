@@ -1,0 +1,348 @@
+//! `[[site]]`: its hosts, its one back end, its keys, its namespaces.
+
+use std::{fmt, fs, path::PathBuf, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{Address, Bytes, section::Section};
+
+/// One WordPress site (or network).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Site {
+    /// Names the site in logs, metrics and `Sidewire-Site`.
+    pub name: String,
+    /// Host names in lower case, without ports.
+    pub hosts: Vec<String>,
+    /// Origins that may open `/realtime` beside the site's own, such as `https://app.example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Who answers what `/realtime` does not.
+    pub backend: Backend,
+    /// Secrets that a publish request may be signed with.
+    pub publish_keys: Vec<Secret>,
+    /// The rules of channels by what stands before their first colon; never empty.
+    pub namespaces: Vec<Namespace>,
+}
+
+/// Who answers ordinary requests of a site.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Backend {
+    /// PHP-FPM, with the document root served beside it.
+    FastCgi(FastCgi),
+    /// Apache, nginx or any other HTTP/1.1 server.
+    Upstream(Upstream),
+}
+
+/// PHP-FPM and the document root.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FastCgi {
+    /// Where PHP-FPM listens.
+    pub address: Address,
+    /// The document root, an existing directory.
+    pub root: PathBuf,
+    /// Directories outside the root that links inside it may lead to.
+    pub extra_roots: Vec<PathBuf>,
+    /// Where PHP-FPM sees the document root, when it is elsewhere (containers).
+    pub script_root: Option<PathBuf>,
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// From the sent request to the end of the response's head.
+    pub response_timeout: Duration,
+    /// Between two pieces of the response.
+    pub idle_timeout: Duration,
+    /// Bytes of a request body that are kept in memory; the rest goes to a temporary file.
+    pub body_memory_max: Bytes,
+}
+
+/// An HTTP server behind us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: Address,
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// From the sent request to the head of the response.
+    pub response_timeout: Duration,
+    /// Between two pieces of the response.
+    pub idle_timeout: Duration,
+    /// Idle connections that are kept.
+    pub pool_max: usize,
+    /// How long an idle connection is kept: less than the server's own time (Apache: 5 s).
+    pub pool_idle_timeout: Duration,
+}
+
+/// The key of a `whsec_…` secret. Never shown.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(Vec<u8>);
+
+/// The rules of the channels `name` and `name:…`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Namespace {
+    /// What stands before the first colon of a channel.
+    pub name: String,
+    /// Who may subscribe.
+    pub subscribe: Subscribe,
+    /// Publications that are kept; 0 keeps none and offers no recovery.
+    pub history_size: usize,
+    /// How long a publication is kept.
+    pub history_ttl: Duration,
+}
+
+/// Who may subscribe to the channels of a namespace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Subscribe {
+    /// Everyone, without a token.
+    Anyone,
+    /// Whoever connected with a token.
+    AnyToken,
+    /// Whoever brings a token that names the channel.
+    NamedToken,
+}
+
+impl Secret {
+    /// Reads `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks writes secrets.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.trim().strip_prefix("whsec_")?).ok()?;
+        (24..=64).contains(&bytes.len()).then_some(Self(bytes))
+    }
+
+    /// The bytes to sign with.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("whsec_…")
+    }
+}
+
+const SECRET: &str = "expected whsec_ and base64 of 24 to 64 bytes; \
+                      make one with: echo whsec_$(openssl rand -base64 32)";
+
+impl Site {
+    pub(super) fn read(mut section: Section) -> Option<Self> {
+        let name = section.required::<String>("name", "a short name for logs");
+        let hosts = section.required::<Vec<String>>("hosts", "such as [\"example.org\"]");
+        let hosts: Vec<String> = hosts
+            .unwrap_or_default()
+            .iter()
+            .map(|host| host.to_ascii_lowercase())
+            .collect();
+        if section.has("hosts") && (hosts.is_empty() || !hosts.iter().all(|h| is_host(h))) {
+            section.fault("hosts", "expected host names without scheme, port or path");
+        }
+        let allowed_origins: Vec<String> = section.or("allowed_origins", Vec::new());
+        if !allowed_origins.iter().all(|origin| is_origin(origin)) {
+            section.fault(
+                "allowed_origins",
+                "expected origins without a path, such as \"https://app.example.org\"",
+            );
+        }
+        let backend = read_backend(&mut section);
+        let publish_keys = section
+            .sections("publish_key")
+            .into_iter()
+            .filter_map(read_publish_key)
+            .collect();
+        let namespaces = read_namespaces(&mut section);
+        section.finish();
+        Some(Self {
+            name: name?,
+            hosts,
+            allowed_origins,
+            backend: backend?,
+            publish_keys,
+            namespaces,
+        })
+    }
+}
+
+fn read_backend(section: &mut Section) -> Option<Backend> {
+    let fastcgi = section.section("fastcgi");
+    let upstream = section.section("upstream");
+    match (fastcgi, upstream) {
+        (Some(section), None) => FastCgi::read(section).map(Backend::FastCgi),
+        (None, Some(section)) => Upstream::read(section).map(Backend::Upstream),
+        (Some(_), Some(_)) => {
+            section.fault(
+                "upstream",
+                "a site has one back end; remove this or `fastcgi`",
+            );
+            None
+        }
+        (None, None) => {
+            section.fault(
+                "fastcgi",
+                "missing; a site needs [site.fastcgi] or [site.upstream]",
+            );
+            None
+        }
+    }
+}
+
+impl FastCgi {
+    fn read(mut section: Section) -> Option<Self> {
+        let seconds = Duration::from_secs;
+        let deadline = seconds(1)..=seconds(86_400);
+        let address = section.required("address", "such as \"unix:/run/php/php8.2-fpm.sock\"");
+        let root = section.required::<PathBuf>("root", "the directory with wp-config.php");
+        if root.as_ref().is_some_and(|root| !root.is_dir()) {
+            section.fault("root", "no such directory, or not to be entered");
+        }
+        let extra_roots: Vec<PathBuf> = section.or("extra_roots", Vec::new());
+        if !extra_roots.iter().all(|root| root.is_dir()) {
+            section.fault("extra_roots", "expected existing directories");
+        }
+        let script_root = section.optional("script_root");
+        let connect_timeout = section.within("connect_timeout", seconds(3), deadline.clone());
+        let response_timeout = section.within("response_timeout", seconds(120), deadline.clone());
+        let idle_timeout = section.within("idle_timeout", seconds(120), deadline);
+        let memory = Bytes(0)..=Bytes(1 << 30);
+        let body_memory_max = section.within("body_memory_max", Bytes(64 << 10), memory);
+        section.finish();
+        Some(Self {
+            address: address?,
+            root: root?,
+            extra_roots,
+            script_root,
+            connect_timeout,
+            response_timeout,
+            idle_timeout,
+            body_memory_max,
+        })
+    }
+}
+
+impl Upstream {
+    fn read(mut section: Section) -> Option<Self> {
+        let seconds = Duration::from_secs;
+        let deadline = seconds(1)..=seconds(86_400);
+        let address = section.required("address", "such as \"http://127.0.0.1:8080\"");
+        let upstream = Self {
+            address: address.unwrap_or_else(|| Address::Tcp(String::new())),
+            connect_timeout: section.within("connect_timeout", seconds(3), deadline.clone()),
+            response_timeout: section.within("response_timeout", seconds(120), deadline.clone()),
+            idle_timeout: section.within("idle_timeout", seconds(120), deadline.clone()),
+            pool_max: section.count("pool_max", 32, 0..=10_000),
+            pool_idle_timeout: section.within("pool_idle_timeout", seconds(4), deadline),
+        };
+        section.finish();
+        Some(upstream)
+    }
+}
+
+fn read_publish_key(mut section: Section) -> Option<Secret> {
+    let inline = section.optional::<String>("secret");
+    let file = section.optional::<PathBuf>("secret_file");
+    let secret = match (inline, file) {
+        (Some(text), None) => {
+            let secret = Secret::parse(&text);
+            if secret.is_none() {
+                section.fault("secret", SECRET);
+            }
+            secret
+        }
+        (None, Some(path)) => match fs::read_to_string(&path) {
+            Ok(text) => {
+                let secret = Secret::parse(&text);
+                if secret.is_none() {
+                    section.fault("secret_file", format_args!("the file: {SECRET}"));
+                }
+                secret
+            }
+            Err(error) => {
+                section.fault("secret_file", format_args!("cannot be read: {error}"));
+                None
+            }
+        },
+        (Some(_), Some(_)) => {
+            section.fault("secret", "one of `secret` and `secret_file`, not both");
+            None
+        }
+        (None, None) => {
+            section.fault("secret_file", "missing; name the file that holds whsec_…");
+            None
+        }
+    };
+    section.finish();
+    secret
+}
+
+/// The namespaces of the file, and the ones that WordPress needs where the file does not say
+/// otherwise.
+fn read_namespaces(section: &mut Section) -> Vec<Namespace> {
+    let mut namespaces: Vec<Namespace> = section
+        .sections("namespace")
+        .into_iter()
+        .filter_map(Namespace::read)
+        .collect();
+    for (name, subscribe) in [
+        ("site", Subscribe::Anyone),
+        ("post", Subscribe::Anyone),
+        ("edit", Subscribe::NamedToken),
+        ("user", Subscribe::NamedToken),
+    ] {
+        if !namespaces.iter().any(|known| known.name == name) {
+            namespaces.push(Namespace {
+                name: name.into(),
+                subscribe,
+                history_size: 100,
+                history_ttl: Duration::from_secs(300),
+            });
+        }
+    }
+    namespaces
+}
+
+impl Namespace {
+    fn read(mut section: Section) -> Option<Self> {
+        let name = section.required::<String>("name", "what stands before a channel's colon");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name
+            .as_ref()
+            .is_some_and(|n| n.is_empty() || !n.chars().all(plain))
+        {
+            section.fault("name", "expected letters, digits, `-`, `_` and `.`");
+        }
+        let subscribe = match section.or("subscribe", "named_token".to_owned()).as_str() {
+            "anyone" => Subscribe::Anyone,
+            "any_token" => Subscribe::AnyToken,
+            "named_token" => Subscribe::NamedToken,
+            _ => {
+                section.fault(
+                    "subscribe",
+                    "expected \"anyone\", \"any_token\" or \"named_token\"",
+                );
+                Subscribe::NamedToken
+            }
+        };
+        let history_size = section.count("history_size", 100, 0..=100_000);
+        let history_ttl = section.within(
+            "history_ttl",
+            Duration::from_secs(300),
+            Duration::from_secs(1)..=Duration::from_secs(365 * 86_400),
+        );
+        section.finish();
+        Some(Self {
+            name: name?,
+            subscribe,
+            history_size,
+            history_ttl,
+        })
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    !host.is_empty() && host.len() <= 253 && host.chars().all(plain) && !host.starts_with('.')
+}
+
+fn is_origin(origin: &str) -> bool {
+    origin.parse::<http::Uri>().is_ok_and(|uri| {
+        let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+        scheme && uri.path_and_query().is_none_or(|p| p.as_str() == "/") && !origin.ends_with('/')
+    })
+}

@@ -1,0 +1,56 @@
+//! Where logs and counters go.
+//!
+//! It knows no counter itself: each module owns its own and registers them in the [`Registry`]
+//! that `server` hands in.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::{encoding::text, registry};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::Log;
+
+/// The registry of every metric, shared by what registers and what prints.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Mutex<registry::Registry>>);
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(registry::Registry::with_prefix(
+            "sidewire",
+        ))))
+    }
+}
+
+impl Registry {
+    /// Lets `register` add its metrics.
+    pub fn add<T>(&self, register: impl FnOnce(&mut registry::Registry) -> T) -> T {
+        register(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut out, &registry);
+        out
+    }
+}
+
+/// Starts logging to standard error, once a process.
+///
+/// # Errors
+///
+/// The filter's own words where `log.filter` cannot be read; nothing is logged then.
+pub fn start(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|error| error.to_string())?;
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if log.json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
+    started.map_err(|error| error.to_string())
+}
