@@ -189,6 +189,16 @@ fn check_whole(config: &Config, findings: &Findings) {
              `sidewire certs dev` makes one for development",
         );
     }
+    if let Some(publish) = &config.publish
+        && config.realtime.backlog_bytes_max < Bytes(publish.data_max.0.saturating_mul(2))
+    {
+        findings.add(
+            "realtime.backlog_bytes_max",
+            None,
+            "expected at least twice `publish.data_max`, or every browser is too slow for a \
+             large publication",
+        );
+    }
     let mut names = HashMap::new();
     let mut hosts = HashMap::new();
     let mut secrets: Vec<(&Secret, &str)> = Vec::new();

@@ -15,6 +15,8 @@ pub struct Publish {
     pub connections_max: usize,
     /// Bytes of a request body.
     pub body_max: Bytes,
+    /// Bytes of the `data` of one publication.
+    pub data_max: Bytes,
     /// Commands of one batch, and channels of one broadcast.
     pub batch_max: usize,
     /// How far a request's timestamp may be from our clock, either way.
@@ -45,6 +47,11 @@ impl Publish {
             Bytes(1 << 20),
             Bytes(1 << 10)..=Bytes(256 << 20),
         );
+        let data_max = section.within(
+            "data_max",
+            Bytes(64 << 10),
+            Bytes(1 << 10)..=Bytes(16 << 20),
+        );
         let batch_max = section.count("batch_max", 1_000, 1..=100_000);
         let timestamp_window = section.within(
             "timestamp_window",
@@ -59,6 +66,7 @@ impl Publish {
             group,
             connections_max,
             body_max,
+            data_max,
             batch_max,
             timestamp_window,
             ids_max,

@@ -1,1 +1,253 @@
-//! publish
+//! The Unix socket that PHP publishes on: a verified request → the hub.
+//!
+//! `POST /api/METHOD` over HTTP/1.1. Every request is signed; its id makes it safe to repeat. What
+//! a channel is and who follows it is the work of `realtime` and `broker`.
+
+mod error;
+mod method;
+mod replies;
+mod request;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+pub use error::Error;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use method::{Commands, Limits, Method};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use replies::{Replies, Reply, Turn};
+use request::Verifier;
+use tokio::{net::UnixStream, time::timeout};
+
+use crate::{broker::SiteId, config, realtime::Realtime, shutdown::Tasks};
+
+/// The publish API of every site. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Publisher(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: config::Publish,
+    verifier: Verifier,
+    replies: Arc<Replies>,
+    realtime: Realtime,
+    tasks: Tasks,
+    metrics: Metrics,
+}
+
+/// What the publish API counts.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    requests: Family<MethodLabel, Counter>,
+    repeats: Counter,
+    refusals: Family<Reason, Counter>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct MethodLabel {
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reason {
+    reason: &'static str,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "publish_requests",
+            "Requests whose signature held, by method",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "publish_repeats",
+            "Requests that were answered with the reply of the first one of their id",
+            metrics.repeats.clone(),
+        );
+        registry.register(
+            "publish_refusals",
+            "Requests that were refused, by reason",
+            metrics.refusals.clone(),
+        );
+        metrics
+    }
+}
+
+impl Publisher {
+    /// The API for the keys of `sites`. `tasks` owns the requests under way.
+    #[must_use]
+    pub fn new(
+        config: &config::Publish,
+        sites: &[config::Site],
+        realtime: Realtime,
+        tasks: Tasks,
+        metrics: Metrics,
+    ) -> Self {
+        let keys = sites.iter();
+        let keys = keys.map(|site| (site.name.clone(), site.publish_keys.clone()));
+        // What was signed in the second of our start may have been handled by the process before.
+        let started = unix_now() + 1;
+        let verifier = Verifier::new(keys.collect(), config.timestamp_window, started);
+        let replies = Replies::new(config.ids_max, verifier.window());
+        Self(Arc::new(Inner {
+            config: config.clone(),
+            replies: Arc::new(replies),
+            verifier,
+            realtime,
+            tasks,
+            metrics,
+        }))
+    }
+
+    /// Whether requests that are signed now are accepted.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        unix_now() >= self.0.verifier.started()
+    }
+
+    /// Serves one connection until the publisher closes it, a deadline passes, or the stage stops.
+    pub async fn serve(self, stream: UnixStream) {
+        let tasks = self.0.tasks.clone();
+        let read_timeout = self.0.config.read_timeout;
+        let service = service_fn(move |request| {
+            let publisher = self.clone();
+            async move { Ok::<_, Infallible>(publisher.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(read_timeout)
+            .max_buf_size(64 << 10)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = tasks.stopping() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a publisher's connection broke");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let reply = match self.handle(request).await {
+            Ok(reply) => reply,
+            Err(error) => self.refuse(&error),
+        };
+        let mut response = Response::new(Full::new(reply.body));
+        *response.status_mut() = reply.status;
+        let json = header::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+
+    fn refuse(&self, error: &Error) -> Reply {
+        let reason = error.label();
+        self.0
+            .metrics
+            .refusals
+            .get_or_create(&Reason { reason })
+            .inc();
+        tracing::debug!(%error, "a publish request was refused");
+        Reply {
+            status: error.codes().0,
+            body: serde_json::json!({ "error": error.json() })
+                .to_string()
+                .into(),
+        }
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Reply, Error> {
+        let method = Method::of(request.uri().path()).ok_or(Error::UnknownMethod)?;
+        if request.method() != http::Method::POST {
+            return Err(Error::NotPost);
+        }
+        let (head, body) = request.into_parts();
+        let body = self.read(body).await?;
+        self.call(method, &head.headers, body).await
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, Error> {
+        let config = &self.0.config;
+        let limited = Limited::new(body, config.body_max.as_usize()).collect();
+        match timeout(config.read_timeout, limited).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Error::TooLarge(config.body_max.0))
+            }
+            Ok(Err(_)) | Err(_) => Err(Error::Incomplete),
+        }
+    }
+
+    async fn call(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Reply, Error> {
+        let inner = &self.0;
+        let now = unix_now();
+        let verified = inner.verifier.verify(method.name(), headers, &body, now)?;
+        let label = MethodLabel {
+            method: method.name(),
+        };
+        inner.metrics.requests.get_or_create(&label).inc();
+        let mut again = match inner.replies.enter(&verified, &body, now)? {
+            Turn::Again(reply) => {
+                inner.metrics.repeats.inc();
+                reply
+            }
+            Turn::First(pending) => {
+                // A task of its own: a publisher that hangs up halfway must not leave a batch
+                // half published.
+                let commands = self.commands(verified.site);
+                let handled = inner.tasks.spawn(async move {
+                    let reply = reply(commands.call(method, &body).await?);
+                    pending.done(reply.clone());
+                    Ok(reply)
+                });
+                return handled.await.map_err(|_| Error::Stopping)?;
+            }
+        };
+        let reply = again.wait_for(Option::is_some).await;
+        reply
+            .ok()
+            .and_then(|reply| reply.clone())
+            .ok_or(Error::Stopping)
+    }
+
+    fn commands(&self, site: SiteId) -> Commands {
+        Commands {
+            realtime: self.0.realtime.clone(),
+            site,
+            limits: Limits {
+                data: self.0.config.data_max.0,
+                batch: self.0.config.batch_max,
+            },
+        }
+    }
+}
+
+fn reply(json: serde_json::Value) -> Reply {
+    Reply {
+        status: http::StatusCode::OK,
+        body: json.to_string().into(),
+    }
+}
+
+/// Seconds since 1970; 0 on a machine whose clock stands before that.
+fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

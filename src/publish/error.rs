@@ -1,0 +1,127 @@
+//! Why a publish request was refused, and how the publisher is told: an HTTP status and a code of
+//! its own for each reason.
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::realtime::Refused;
+
+/// A refusal of a request, or of one command of a batch.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A header that the signature needs is not there once.
+    #[error("missing header: {0}")]
+    MissingHeader(&'static str),
+    /// The timestamp is no number, or too far from our clock.
+    #[error("timestamp outside the window: set the clock of both sides")]
+    Timestamp,
+    /// The signature fits no key of any site that was tried.
+    #[error("signature fits no key")]
+    Signature,
+    /// The id was used with another body.
+    #[error("webhook-id was used with another body")]
+    IdReused,
+    /// The id has not the form METHOD_RANDOM, or names another method.
+    #[error("webhook-id must be {0}_ and 16 to 64 letters, digits or dashes")]
+    IdForm(String),
+    /// Signed before this process started, so that it may have been handled by the one before.
+    #[error("signed before the start of this process: sign again after not_before")]
+    BeforeStart {
+        /// The first second whose signatures are accepted.
+        not_before: u64,
+    },
+    /// The ids of the window fill the memory that they may use.
+    #[error("too many requests are remembered: try again later")]
+    IdsFull,
+    /// The body is longer than `publish.body_max`.
+    #[error("body too large: publish.body_max is {0} bytes")]
+    TooLarge(u64),
+    /// The body did not arrive in time, or broke off.
+    #[error("the body did not arrive")]
+    Incomplete,
+    /// The body is not what the method takes.
+    #[error("bad request: {0}")]
+    Bad(String),
+    /// The data of a publication is longer than `publish.data_max`.
+    #[error("data too large: publish.data_max is {0} bytes")]
+    DataTooLarge(u64),
+    /// No namespace of the site has the channel's prefix.
+    #[error("unknown channel")]
+    UnknownChannel,
+    /// No such method.
+    #[error("unknown method")]
+    UnknownMethod,
+    /// Only POST publishes.
+    #[error("the method must be POST")]
+    NotPost,
+    /// The process stops.
+    #[error("stopping: try again")]
+    Stopping,
+}
+
+impl Error {
+    /// The HTTP status and the code in the body.
+    #[must_use]
+    pub const fn codes(&self) -> (StatusCode, u32) {
+        match self {
+            Self::Bad(_) | Self::Incomplete => (StatusCode::BAD_REQUEST, 107),
+            Self::UnknownChannel => (StatusCode::BAD_REQUEST, 102),
+            Self::UnknownMethod => (StatusCode::NOT_FOUND, 104),
+            Self::NotPost => (StatusCode::METHOD_NOT_ALLOWED, 104),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 100),
+            Self::MissingHeader(_) => (StatusCode::UNAUTHORIZED, 1001),
+            Self::Timestamp => (StatusCode::UNAUTHORIZED, 1002),
+            Self::Signature => (StatusCode::UNAUTHORIZED, 1003),
+            Self::IdReused => (StatusCode::CONFLICT, 1004),
+            Self::IdForm(_) => (StatusCode::BAD_REQUEST, 1005),
+            Self::BeforeStart { .. } => (StatusCode::SERVICE_UNAVAILABLE, 1006),
+            Self::IdsFull => (StatusCode::SERVICE_UNAVAILABLE, 1007),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
+            Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
+        }
+    }
+
+    /// The value of `error` in a reply.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let (_, code) = self.codes();
+        match self {
+            Self::BeforeStart { not_before } => {
+                json!({ "code": code, "message": self.to_string(), "not_before": not_before })
+            }
+            _ => json!({ "code": code, "message": self.to_string() }),
+        }
+    }
+
+    /// The word for the counter.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::MissingHeader(_) => "missing_header",
+            Self::Timestamp => "timestamp",
+            Self::Signature => "signature",
+            Self::IdReused => "id_reused",
+            Self::IdForm(_) => "id_form",
+            Self::BeforeStart { .. } => "before_start",
+            Self::IdsFull => "ids_full",
+            Self::TooLarge(_) => "too_large",
+            Self::Incomplete => "incomplete",
+            Self::Bad(_) => "bad",
+            Self::DataTooLarge(_) => "data_too_large",
+            Self::UnknownChannel => "unknown_channel",
+            Self::UnknownMethod => "unknown_method",
+            Self::NotPost => "not_post",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::BadName => Self::Bad("channel: 1 to 255 printable ASCII characters".into()),
+            Refused::UnknownChannel => Self::UnknownChannel,
+            Refused::Stopping => Self::Stopping,
+        }
+    }
+}

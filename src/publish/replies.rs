@@ -1,0 +1,259 @@
+//! The replies of requests already handled, by their id: a retry after a time-out gets the first
+//! reply again and publishes nothing twice.
+//!
+//! An id is kept until its timestamp can't pass any more. Bounded: full means that new requests
+//! are refused, never that an id is forgotten early.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::{error::Error, request::Verified};
+use crate::broker::SiteId;
+
+/// What a publisher is answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// Every id of the window.
+#[derive(Debug)]
+pub(super) struct Replies {
+    kept: Mutex<Kept>,
+    ids_max: usize,
+    window: u64,
+}
+
+type Key = (SiteId, Box<str>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    by_id: HashMap<Arc<Key>, Entry>,
+    /// Ids by the last second in which their timestamp can pass.
+    expiry: BTreeMap<u64, Vec<Arc<Key>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    digest: [u8; 32],
+    reply: watch::Receiver<Option<Reply>>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It is new: handle it, and tell the outcome.
+    First(Pending),
+    /// It was seen before, or is being handled: wait for its reply.
+    Again(watch::Receiver<Option<Reply>>),
+}
+
+/// A request that is being handled. Dropped without [`Pending::done`], it is forgotten.
+#[derive(Debug)]
+pub(super) struct Pending {
+    replies: Arc<Replies>,
+    key: Arc<Key>,
+    reply: watch::Sender<Option<Reply>>,
+}
+
+impl Replies {
+    pub(super) fn new(ids_max: usize, window: std::time::Duration) -> Self {
+        Self {
+            kept: Mutex::default(),
+            ids_max,
+            window: window.as_secs(),
+        }
+    }
+
+    /// Enters a verified request, at the Unix second `now`.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        verified: &Verified,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Turn, Error> {
+        let mut kept = self.lock();
+        kept.expire(now);
+        let key = Arc::new((verified.site, verified.id.clone()));
+        let digest = sha256(body);
+        if let Some(entry) = kept.by_id.get(&key) {
+            return if entry.digest == digest {
+                Ok(Turn::Again(entry.reply.clone()))
+            } else {
+                Err(Error::IdReused)
+            };
+        }
+        if kept.by_id.len() >= self.ids_max {
+            return Err(Error::IdsFull);
+        }
+        let (sender, reply) = watch::channel(None);
+        kept.by_id.insert(Arc::clone(&key), Entry { digest, reply });
+        let last = verified.timestamp.saturating_add(self.window);
+        kept.expiry.entry(last).or_default().push(Arc::clone(&key));
+        Ok(Turn::First(Pending {
+            replies: Arc::clone(self),
+            key,
+            reply: sender,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn expire(&mut self, now: u64) {
+        while let Some(first) = self.expiry.first_entry() {
+            if *first.key() >= now {
+                return;
+            }
+            for key in first.remove() {
+                self.by_id.remove(&key);
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// Keeps the reply for whoever asks again.
+    pub(super) fn done(self, reply: Reply) {
+        self.reply.send_replace(Some(reply));
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.reply.borrow().is_none() {
+            // Not handled to its end, or worth another try: the same id may come again.
+            self.replies.lock().by_id.remove(&self.key);
+        }
+    }
+}
+
+fn sha256(body: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, body).as_ref());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn replies(ids_max: usize) -> Arc<Replies> {
+        Arc::new(Replies::new(ids_max, Duration::from_secs(300)))
+    }
+
+    fn verified(id: &str) -> Verified {
+        Verified {
+            site: SiteId(0),
+            id: id.into(),
+            timestamp: 1_000,
+        }
+    }
+
+    fn reply() -> Reply {
+        Reply {
+            status: StatusCode::OK,
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
+    fn first(replies: &Arc<Replies>, id: &str) -> Pending {
+        match replies.enter(&verified(id), b"body", 1_000) {
+            Ok(Turn::First(pending)) => pending,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_request_gets_the_first_reply_again() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        let Ok(Turn::Again(again)) = replies.enter(&verified("a"), b"body", 1_300) else {
+            panic!()
+        };
+        assert_eq!(*again.borrow(), Some(reply()));
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_waits_for_the_reply_under_way() {
+        let replies = replies(9);
+        let pending = first(&replies, "a");
+        let Ok(Turn::Again(mut again)) = replies.enter(&verified("a"), b"body", 1_000) else {
+            panic!()
+        };
+        assert!(again.borrow().is_none());
+        pending.done(reply());
+        let seen = again.wait_for(Option::is_some).await.unwrap().clone();
+        assert_eq!(seen, Some(reply()));
+    }
+
+    #[test]
+    fn another_body_under_the_same_id_is_refused() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        let error = replies.enter(&verified("a"), b"other", 1_000).unwrap_err();
+        assert_eq!(error, Error::IdReused);
+    }
+
+    #[test]
+    fn an_id_of_another_site_is_another_id() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        let other = Verified {
+            site: SiteId(1),
+            ..verified("a")
+        };
+        assert!(matches!(
+            replies.enter(&other, b"other", 1_000),
+            Ok(Turn::First(_))
+        ));
+    }
+
+    #[test]
+    fn an_id_is_kept_exactly_as_long_as_its_timestamp_can_pass() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        assert!(matches!(
+            replies.enter(&verified("a"), b"body", 1_300),
+            Ok(Turn::Again(_))
+        ));
+        assert!(matches!(
+            replies.enter(&verified("a"), b"body", 1_301),
+            Ok(Turn::First(_))
+        ));
+    }
+
+    #[test]
+    fn full_refuses_what_is_new_and_forgets_nothing() {
+        let replies = replies(1);
+        first(&replies, "a").done(reply());
+        assert_eq!(
+            replies.enter(&verified("b"), b"body", 1_000).unwrap_err(),
+            Error::IdsFull
+        );
+        assert!(matches!(
+            replies.enter(&verified("a"), b"body", 1_000),
+            Ok(Turn::Again(_))
+        ));
+    }
+
+    #[test]
+    fn what_was_not_finished_may_come_again() {
+        let replies = replies(9);
+        drop(first(&replies, "a"));
+        first(&replies, "a").done(reply());
+    }
+}

@@ -1,0 +1,384 @@
+//! The outgoing side of a connection whose socket is ours: sealed and written at once, in the turn
+//! of whoever has something to say.
+//!
+//! One lock, one flush: nothing else ever writes to the socket. What can't be written at once
+//! waits in the backlog, and the connection's own task flushes again when the socket takes more.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::Shutdown,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{net::TcpStream, sync::Notify};
+use tokio_rustls::rustls::ServerConnection;
+
+use super::backlog::{Backlog, Due, Full, Limits, RECORD_MAX};
+
+/// Bytes taken from the socket in one go.
+const READ_MAX: usize = 4 << 10;
+
+/// A socket of ours with what waits to be written to it.
+#[derive(Debug)]
+pub(super) struct Direct {
+    socket: TcpStream,
+    wire: Mutex<Wire>,
+    /// Wakes the connection's task: something is pending, or the connection is to be closed.
+    pub(super) wake: Notify,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct Wire {
+    sealer: Sealer,
+    backlog: Backlog,
+    /// Since when the socket takes nothing.
+    stalled: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    /// The close frame is queued; nothing follows it.
+    Closing,
+    /// The socket failed; nothing can be written.
+    Dead,
+}
+
+#[derive(Debug)]
+enum Sealer {
+    Plain,
+    Tls(Box<ServerConnection>),
+}
+
+/// What became of frames that were handed over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Delivery {
+    /// Written, or waiting within the bounds.
+    Taken,
+    /// They don't fit the backlog: the connection must be closed as slow.
+    Slow,
+    /// The connection is closing or gone.
+    Gone,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Bytes of the peer are in the buffer.
+    Bytes,
+    /// Nothing more for now.
+    Nothing,
+    /// The peer has closed its side.
+    End,
+}
+
+impl Direct {
+    pub(super) fn new(
+        socket: TcpStream,
+        tls: Option<Box<ServerConnection>>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            socket,
+            wire: Mutex::new(Wire {
+                sealer: tls.map_or(Sealer::Plain, Sealer::Tls),
+                backlog: Backlog::default(),
+                stalled: None,
+                phase: Phase::Open,
+            }),
+            wake: Notify::new(),
+            limits,
+        }
+    }
+
+    /// Hands over data frames, in order, and flushes once.
+    pub(super) fn deliver(&self, due: Due) -> Delivery {
+        let mut wire = self.lock();
+        if wire.phase != Phase::Open {
+            return Delivery::Gone;
+        }
+        let due = match due.single() {
+            Ok(frame) if wire.is_idle() => {
+                wire.begin(frame, &self.socket);
+                Due::default()
+            }
+            Ok(frame) => Due::from(frame),
+            Err(due) => due,
+        };
+        for frame in due {
+            if wire.backlog.push(frame, self.limits) == Err(Full) {
+                // What is waiting may fit the socket now.
+                let flushed = wire.flush(&self.socket);
+                drop(wire);
+                return if flushed.is_ok() {
+                    Delivery::Slow
+                } else {
+                    Delivery::Gone
+                };
+            }
+        }
+        self.flush_and_wake(wire)
+    }
+
+    /// Hands over a ping or pong, ahead of waiting data.
+    pub(super) fn control(&self, frame: Bytes) -> Delivery {
+        let mut wire = self.lock();
+        if wire.phase != Phase::Open {
+            return Delivery::Gone;
+        }
+        wire.backlog.push_control(frame);
+        self.flush_and_wake(wire)
+    }
+
+    /// Queues the last frame, ahead of waiting data, which is dropped. The first close wins.
+    pub(super) fn close(&self, frame: Bytes) {
+        let mut wire = self.lock();
+        if wire.phase != Phase::Open {
+            return;
+        }
+        wire.backlog.drop_data();
+        wire.backlog.push_control(frame);
+        wire.phase = Phase::Closing;
+        if wire.flush(&self.socket).is_err() {
+            wire.phase = Phase::Dead;
+        }
+        drop(wire);
+        self.wake.notify_one();
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    ///
+    /// # Errors
+    ///
+    /// The socket is dead; the connection's task must end.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        self.lock().flush(&self.socket)
+    }
+
+    fn flush_and_wake(&self, mut wire: MutexGuard<'_, Wire>) -> Delivery {
+        match wire.flush(&self.socket) {
+            Ok(()) => {
+                // "Pending" was set under the lock; only then may the task be woken.
+                let pending = wire.stalled.is_some();
+                drop(wire);
+                if pending {
+                    self.wake.notify_one();
+                }
+                Delivery::Taken
+            }
+            Err(_) => {
+                wire.phase = Phase::Dead;
+                drop(wire);
+                self.wake.notify_one();
+                Delivery::Gone
+            }
+        }
+    }
+
+    /// Since when something waits for a socket that takes nothing.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.lock().stalled
+    }
+
+    /// Whether the close frame was queued, or the socket died.
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().phase != Phase::Open
+    }
+
+    /// Ends our side once everything was written: TLS close_notify, then FIN.
+    pub(super) fn finish(&self) {
+        let mut wire = self.lock();
+        if let Sealer::Tls(session) = &mut wire.sealer {
+            session.send_close_notify();
+        }
+        // Whoever does not take the last bytes does without them.
+        let _ = wire.flush(&self.socket);
+        let _ = socket2::SockRef::from(&self.socket).shutdown(Shutdown::Write);
+    }
+
+    /// Reads what is there, up to a fixed amount, into `buffer`. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The socket is dead or the peer broke TLS; the connection's task must end.
+    pub(super) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<Input> {
+        let mut wire = self.lock();
+        let result = wire.read(&self.socket, buffer);
+        // rustls answers key updates and alerts through the same flush.
+        if matches!(wire.sealer, Sealer::Tls(_)) {
+            wire.flush(&self.socket)?;
+        }
+        result
+    }
+
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx)
+    }
+
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_write_ready(cx)
+    }
+
+    /// A panic while the lock was held ends this connection and no other.
+    fn lock(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock().unwrap_or_else(|poisoned| {
+            let mut wire = PoisonError::into_inner(poisoned);
+            wire.phase = Phase::Dead;
+            wire
+        })
+    }
+}
+
+impl Wire {
+    /// Whether nothing waits, here or in the TLS session.
+    fn is_idle(&self) -> bool {
+        let sealed = match &self.sealer {
+            Sealer::Plain => false,
+            Sealer::Tls(session) => session.wants_write(),
+        };
+        self.backlog.is_empty() && !sealed
+    }
+
+    /// Writes or seals as much of `frame` as goes at once, past the backlog; the rest waits there.
+    /// For an idle connection, which is nearly every one in nearly every turn.
+    fn begin(&mut self, mut frame: Bytes, socket: &TcpStream) {
+        let taken = match &mut self.sealer {
+            Sealer::Plain => socket.try_write(&frame),
+            Sealer::Tls(session) => session.writer().write(&frame),
+        };
+        // An error shows again in the flush that follows.
+        let taken = taken.unwrap_or(0);
+        frame.advance(taken);
+        if !frame.is_empty() {
+            self.backlog.restore(frame, taken > 0);
+        }
+    }
+
+    /// The one function that writes to the socket.
+    fn flush(&mut self, socket: &TcpStream) -> io::Result<()> {
+        loop {
+            match self.flush_once(socket) {
+                Ok(true) => {
+                    self.stalled = None;
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One step; `true` once nothing is left to write.
+    fn flush_once(&mut self, socket: &TcpStream) -> io::Result<bool> {
+        let mut slices = Vec::new();
+        match &mut self.sealer {
+            Sealer::Plain => {
+                self.backlog.slices(&mut slices);
+                if slices.is_empty() {
+                    return Ok(true);
+                }
+                let written = socket.try_write_vectored(&slices)?;
+                drop(slices);
+                self.stalled = None;
+                self.backlog.advance(written);
+                Ok(self.backlog.is_empty())
+            }
+            Sealer::Tls(session) => {
+                // Sealed only when what was sealed before is out: what waits stays in the backlog,
+                // where a close can still overtake it.
+                if !session.wants_write() {
+                    self.backlog.slices(&mut slices);
+                    if slices.is_empty() {
+                        return Ok(true);
+                    }
+                    let sealed = seal(session, &slices)?;
+                    drop(slices);
+                    self.backlog.advance(sealed);
+                }
+                while session.wants_write() {
+                    session.write_tls(&mut TryIo(socket))?;
+                    self.stalled = None;
+                }
+                Ok(self.backlog.is_empty())
+            }
+        }
+    }
+
+    fn read(&mut self, socket: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<Input> {
+        buffer.resize(READ_MAX, 0);
+        let read = match &mut self.sealer {
+            Sealer::Plain => socket.try_read(buffer),
+            Sealer::Tls(session) => read_tls(session, socket, buffer),
+        };
+        match read {
+            Ok(0) => Ok(Input::End),
+            Ok(n) => {
+                buffer.truncate(n);
+                Ok(Input::Bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Input::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Seals what `slices` hold into one record; how many bytes were taken.
+fn seal(session: &mut ServerConnection, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    debug_assert!(slices.iter().map(|s| s.len()).sum::<usize>() <= RECORD_MAX);
+    match session.writer().write_vectored(slices)? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        sealed => Ok(sealed),
+    }
+}
+
+fn read_tls(
+    session: &mut ServerConnection,
+    socket: &TcpStream,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    loop {
+        match session.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // A peer that leaves without close_notify has left all the same.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+            done => return done,
+        }
+        if session.read_tls(&mut TryIo(socket))? == 0 {
+            return Ok(0);
+        }
+        session.process_new_packets().map_err(io::Error::other)?;
+    }
+}
+
+/// Lets rustls read and write a socket without waiting.
+struct TryIo<'a>(&'a TcpStream);
+
+impl Read for TryIo<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for TryIo<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
