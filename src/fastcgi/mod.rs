@@ -16,8 +16,15 @@ mod stderr;
 #[cfg(test)]
 mod tests;
 
-use std::{future::poll_fn, os::unix::ffi::OsStrExt, path::Path, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    future::poll_fn,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -44,6 +51,8 @@ use crate::shutdown::Tasks;
 #[derive(Debug)]
 pub struct FastCgi {
     config: config::FastCgi,
+    /// The document root with links resolved, as it was when last looked up.
+    root: ArcSwapOption<PathBuf>,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -98,6 +107,7 @@ impl FastCgi {
     pub fn new(config: &config::FastCgi, tasks: Tasks, metrics: Metrics) -> Self {
         Self {
             config: config.clone(),
+            root: ArcSwapOption::empty(),
             tasks,
             metrics,
         }
@@ -165,19 +175,25 @@ impl FastCgi {
     ///
     /// Where PHP shares our view, this is the root with links resolved: with a root that is a link
     /// to the newest release, one request sees one release, and PHP's opcode cache never mixes two.
-    async fn document_root(&self, script: &Script) -> Result<PathBuf, Failure> {
+    ///
+    /// It is looked up again when the script is not below the root that is known: the root leads
+    /// elsewhere by now, or a link inside it leads to the script.
+    async fn document_root(&self, script: &Script) -> Result<Arc<PathBuf>, Failure> {
         if let Some(root) = &self.config.script_root {
-            return Ok(root.clone());
+            return Ok(Arc::new(root.clone()));
         }
-        if let Some(root) = root_of(script) {
-            return Ok(root.to_owned());
+        if let Some(root) = self.root.load_full()
+            && root_of(script) == Some(root.as_path())
+        {
+            return Ok(root);
         }
-        // A link inside the root leads to the script.
         let root = tokio::fs::canonicalize(&self.config.root).await;
-        root.map_err(|error| {
+        let root = root.map(Arc::new).map_err(|error| {
             let root = self.config.root.display();
             Failure::ours("root_missing", format_args!("{root}: {error}"))
-        })
+        })?;
+        self.root.store(Some(Arc::clone(&root)));
+        Ok(root)
     }
 }
 
@@ -188,7 +204,7 @@ fn root_of(script: &Script) -> Option<&Path> {
         .as_os_str()
         .as_bytes()
         .strip_suffix(script.name.as_bytes())?;
-    Some(Path::new(std::ffi::OsStr::from_bytes(root)))
+    Some(Path::new(OsStr::from_bytes(root)))
 }
 
 async fn read_head(connection: &mut Connection) -> Result<(Head, Bytes), Failure> {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
+use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc};
 
 use super::{
@@ -255,31 +256,50 @@ async fn a_body_up_to_the_limit_stays_in_memory() {
 }
 
 #[tokio::test]
-async fn the_document_root_is_the_script_s_own_or_the_one_configured() {
+async fn root_and_script_name_make_a_file_though_the_root_changes() {
+    let (responder, mut received) = recording();
+    let directory = TempDir::new().unwrap();
+    let real = std::fs::canonicalize(directory.path()).unwrap();
+    let mut config = config(responder.address());
+    config.root = real.join("current");
+    let fastcgi = FastCgi::new(&config, Tasks::new(), Metrics::default());
+    for release in ["1", "1", "2"] {
+        let _ = std::fs::remove_file(&config.root);
+        std::fs::create_dir_all(real.join(release)).unwrap();
+        std::os::unix::fs::symlink(release, &config.root).unwrap();
+        for file in [
+            real.join(release).join("index.php"),
+            "/usr/share/index.php".into(),
+        ] {
+            let script = Script { file, ..script("") };
+            fastcgi.answer(get("/"), script).await.unwrap();
+            let received = received.recv().await.unwrap();
+            let text = |name: &str| String::from_utf8(received.params[name].clone()).unwrap();
+            assert_eq!(
+                text("DOCUMENT_ROOT"),
+                format!("{}/{release}", real.display())
+            );
+            assert_eq!(
+                text("SCRIPT_FILENAME"),
+                text("DOCUMENT_ROOT") + "/index.php"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn php_is_told_where_it_sees_the_root_itself() {
     let (responder, mut received) = recording();
     let mut config = config(responder.address());
-    let linked = Script {
-        file: "/usr/share/wordpress/wp-cron.php".into(),
-        name: "/wp-cron-linked.php".into(),
-        path_info: String::new(),
-    };
-    for (script_root, script, root, file) in [
-        (None, script(""), "/srv/site", "/srv/site/index.php"),
-        (None, linked, "/", "/wp-cron-linked.php"),
-        (
-            Some("/var/www/html"),
-            script(""),
-            "/var/www/html",
-            "/var/www/html/index.php",
-        ),
-    ] {
-        config.script_root = script_root.map(Into::into);
-        let fastcgi = FastCgi::new(&config, Tasks::new(), Metrics::default());
-        fastcgi.answer(get("/"), script).await.unwrap();
-        let received = received.recv().await.unwrap();
-        assert_eq!(received.params["DOCUMENT_ROOT"], root.as_bytes());
-        assert_eq!(received.params["SCRIPT_FILENAME"], file.as_bytes());
-    }
+    config.script_root = Some("/var/www/html".into());
+    let fastcgi = FastCgi::new(&config, Tasks::new(), Metrics::default());
+    fastcgi.answer(get("/"), script("")).await.unwrap();
+    let received = received.recv().await.unwrap();
+    assert_eq!(received.params["DOCUMENT_ROOT"], b"/var/www/html");
+    assert_eq!(
+        received.params["SCRIPT_FILENAME"],
+        b"/var/www/html/index.php"
+    );
 }
 
 #[tokio::test]
