@@ -3,7 +3,10 @@
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
 use super::{Found, Site, meaning};
-use crate::static_files::{Error, StaticFiles};
+use crate::static_files::{
+    Error, StaticFiles,
+    root::{Entry, Root},
+};
 
 async fn check(site: &Site, cases: &[(&str, &str)]) {
     let files = site.files();
@@ -103,7 +106,10 @@ async fn nothing_under_uploads_is_ever_run() {
         "files/index.php",
     ]);
     site.link("root/shortcut.php", "wp-content/uploads/shell.php");
-    site.link("root/photo.php", "wp-content/uploads/2026/photo.jpg");
+    site.link(
+        "root/wp-content/uploads/out.php",
+        "../plugins/uploads/index.php",
+    );
     let cases = [
         ("/wp-content/uploads/2026", "script /index.php"),
         ("/wp-content/uploads/2026/", "script /index.php"),
@@ -125,7 +131,7 @@ async fn nothing_under_uploads_is_ever_run() {
         ("/blog/wp-content/uploads/", "script /index.php"),
         ("/files/", "script /index.php"),
         ("/shortcut.php", "script /index.php"),
-        ("/photo.php", "script /index.php"),
+        ("/wp-content/uploads/out.php", "script /index.php"),
     ];
     check(&site, &cases).await;
 }
@@ -145,8 +151,12 @@ async fn a_script_s_text_is_never_shown() {
     site.write("root/index.php", "<?php");
     site.link("root/config.txt", "wp-config.PHP");
     site.link("root/index.html", "index.php");
+    site.write("root/notes.txt", "");
+    site.link("root/notes.php5", "notes.txt");
+    site.link("root/notes.php", "notes.txt");
     let files = site.files();
-    for name in names.iter().chain(&["config.txt", "index.html"]) {
+    let links = ["config.txt", "index.html", "notes.php5", "notes.php"];
+    for name in names.iter().chain(&links) {
         assert_eq!(
             meaning(&files, format!("/{name}")).await,
             "script /index.php",
@@ -277,6 +287,20 @@ async fn what_is_no_file_is_nothing_and_holds_nobody_up() {
         ("/null.css", "404 outside_root"),
     ];
     check(&site, &cases).await;
+}
+
+#[test]
+fn what_was_judged_is_what_is_opened() {
+    let site = Site::with(&["a.css"]);
+    site.write("secret", "secret");
+    let root = Root::new(&site.config()).unwrap();
+    let Ok(Entry::File(place)) = root.look(b"/a.css") else {
+        panic!("no file");
+    };
+    fs::remove_file(site.path("root/a.css")).unwrap();
+    site.link("root/a.css", site.path("secret"));
+    let text = std::io::read_to_string(place.open().unwrap());
+    assert_eq!(text.unwrap(), "a.css");
 }
 
 #[tokio::test]
