@@ -1,0 +1,275 @@
+//! Bound Unix sockets: the twin of the TCP listener for those who are on the machine.
+//!
+//! The file belongs to the process that bound it: what is stale is removed, what lives is left
+//! alone. It knows no peer's user; that is for whoever is given the connection.
+
+use std::{
+    fs,
+    future::Future,
+    io,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::unistd::Group;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use super::{BACKLOG, accept};
+use crate::shutdown::Tasks;
+
+/// Owner and group may connect.
+const MODE: u32 = 0o660;
+
+/// One connection from this machine.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Ready to read.
+    pub stream: UnixStream,
+    /// Counts the connection while it is held.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// A bound Unix socket that accepts nothing yet. Its file goes with it.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    file: File,
+}
+
+/// The file of a socket, removed when dropped, if it is still the one that was bound.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// Why a path could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory cannot be used.
+    #[error("the directory of socket {path}: {remedy}")]
+    Directory {
+        /// The socket's path.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        remedy: &'static str,
+    },
+    /// Another process answers there.
+    #[error("socket {path} is in use by a living process; stop that one or choose another path")]
+    Living {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Something that we did not make.
+    #[error("{path} exists and is no socket; remove it or choose another path")]
+    Occupied {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Longer than the kernel's address.
+    #[error("the path of socket {path} is too long; it may have 107 bytes")]
+    TooLong {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// No group of that name.
+    #[error("there is no group {group:?} on this machine, which socket {path} should belong to")]
+    NoSuchGroup {
+        /// The socket's path.
+        path: PathBuf,
+        /// As configured.
+        group: String,
+    },
+    /// The group may not be given.
+    #[error(
+        "no right to give socket {path} to group {group:?}; make the user that runs sidewire a \
+         member of it: `usermod -a -G {group} USER`"
+    )]
+    Group {
+        /// The socket's path.
+        path: PathBuf,
+        /// As configured.
+        group: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// Anything else that the kernel refused.
+    #[error("cannot bind socket {path}")]
+    Bind {
+        /// The socket's path.
+        path: PathBuf,
+        /// The kernel's word.
+        source: io::Error,
+    },
+}
+
+impl Listener {
+    /// Binds `path` with mode 0660, given to `group` where one is named. Must be called inside
+    /// the runtime.
+    ///
+    /// A file that is left of a process that ended is removed: only a socket, and only after it
+    /// refused a connection.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be had; each message names the path and the remedy.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, Error> {
+        let gid = group.map(|name| find_group(path, name)).transpose()?;
+        check_directory(path)?;
+        let address = SockAddr::unix(path).map_err(|_| Error::TooLong { path: path.into() })?;
+        clear(path, &address)?;
+
+        let failed = |source| Error::Bind {
+            path: path.into(),
+            source,
+        };
+        let socket = bind(&address).map_err(failed)?;
+        let file = File::of(path).map_err(failed)?;
+        if let (Some(gid), Some(group)) = (gid, group) {
+            lchown(path, None, Some(gid)).map_err(|source| Error::Group {
+                path: path.into(),
+                group: group.into(),
+                source,
+            })?;
+        }
+        // The mode that it was born with went through the umask.
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
+        socket.listen(BACKLOG).map_err(failed)?;
+        let socket = UnixListener::from_std(socket.into()).map_err(failed)?;
+        Ok(Self { socket, file })
+    }
+
+    /// The bound path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Hands every accepted connection to `serve`, as a task of `tasks`, until the stage is told
+    /// to stop; the socket is closed and its file removed then.
+    ///
+    /// Connections beyond `connections_max` wait in the kernel's backlog.
+    pub async fn run<F, Fut>(self, connections_max: usize, tasks: Tasks, serve: F)
+    where
+        F: Fn(Accepted) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let permits = Arc::new(Semaphore::new(connections_max));
+        let serve = |stream, permit| serve(Accepted { stream, permit });
+        accept::run(&self.socket, permits, &tasks, serve).await;
+    }
+}
+
+impl accept::Source for UnixListener {
+    type Connection = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+fn bind(address: &SockAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    // The file takes its mode from the socket: it is never wider than wanted, not even between
+    // bind and chmod.
+    let inode = fs::File::from(std::os::fd::OwnedFd::from(socket.try_clone()?));
+    inode.set_permissions(fs::Permissions::from_mode(MODE))?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+fn find_group(path: &Path, name: &str) -> Result<u32, Error> {
+    let found = Group::from_name(name).map_err(|errno| Error::Bind {
+        path: path.into(),
+        source: errno.into(),
+    })?;
+    found
+        .map(|group| group.gid.as_raw())
+        .ok_or_else(|| Error::NoSuchGroup {
+            path: path.into(),
+            group: name.into(),
+        })
+}
+
+/// Refuses a directory in which anybody could put a socket of their own in our place.
+fn check_directory(path: &Path) -> Result<(), Error> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let remedy = match fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            "does not exist; make it, or RuntimeDirectory= in the systemd unit does"
+        }
+        Err(_) => "cannot be entered by the user that runs sidewire",
+        Ok(found) if !found.is_dir() => "is no directory",
+        Ok(found) if found.mode() & 0o1002 == 0o002 => {
+            "is writable by everybody, who could then replace the socket; `chmod o-w` it"
+        }
+        Ok(_) => return Ok(()),
+    };
+    Err(Error::Directory {
+        path: path.into(),
+        remedy,
+    })
+}
+
+/// Makes way for a new socket at `path`, if nothing lives there.
+fn clear(path: &Path, address: &SockAddr) -> Result<(), Error> {
+    let path_buf = || PathBuf::from(path);
+    let failed = |source| Error::Bind {
+        path: path_buf(),
+        source,
+    };
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed(source)),
+    };
+    if !found.file_type().is_socket() {
+        return Err(Error::Occupied { path: path_buf() });
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(failed)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            drop(File {
+                path: path_buf(),
+                identity: (found.dev(), found.ino()),
+            });
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A full backlog is a sign of life as well.
+        Ok(()) => Err(Error::Living { path: path_buf() }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(Error::Living { path: path_buf() })
+        }
+        Err(source) => Err(failed(source)),
+    }
+}
+
+impl File {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.into(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let still_ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if still_ours {
+            // It may go between the look and the removal: gone is what we want.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
