@@ -1,0 +1,71 @@
+//! The counters of the front.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// What happened to connections and requests.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    pub(super) connections: Family<Connection, Gauge>,
+    pub(super) requests: Family<Answer, Counter>,
+    pub(super) failures: Family<Failed, Counter>,
+    pub(super) headers_dropped: Counter,
+    pub(super) detached: Gauge,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Connection {
+    pub(super) protocol: Protocol,
+}
+
+#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct Failed {
+    pub(super) reason: &'static str,
+}
+
+impl Metrics {
+    /// Registers every counter.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "front_connections",
+            "Connections that are open",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "front_requests",
+            "Requests by the status of their answer",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "front_failures",
+            "Requests that no back end answered, by reason",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "front_headers_dropped",
+            "Header fields that were not passed on because of their name",
+            metrics.headers_dropped.clone(),
+        );
+        registry.register(
+            "front_detached",
+            "Requests that would go on without their client",
+            metrics.detached.clone(),
+        );
+        metrics
+    }
+}
