@@ -147,6 +147,7 @@ const DENIED: &[&str] = &[
     "/wp-content/uploads/x.php.",
     "/wp-content/uploads/x.%70hp",
     "/wp-content/uploads/x.php.jpg",
+    "/wp-content/uploads/x.jpg.php",
     "/wp-content/uploads/x.phtml",
     "/wp-content/uploads/x.phar",
     "/wp-content/uploads/../uploads/x.pht",
