@@ -1,1 +1,344 @@
-//! server
+//! Wiring: builds every part from the configuration, runs them, and stops them in order.
+//!
+//! It decides nothing about a request. Stop order: the TCP listeners close and connections are
+//! told, requests drain, then the publish socket (a PHP request under way may still publish),
+//! then the hub.
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    admin::Admin,
+    broker::memory::{self, Memory},
+    config::{self, Config},
+    fastcgi::{self, FastCgi},
+    front::{self, Backend, Front},
+    listener::{self, Listener, unix},
+    publish::{self, Publisher},
+    realtime::{self, Realtime},
+    router::Router,
+    shutdown::Tasks,
+    static_files::{self, StaticFiles},
+    telemetry::Registry,
+    tls::{self, Acceptor, Certificates, Stream},
+    upstream::{self, Upstream},
+};
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A TCP address can't be bound.
+    #[error(transparent)]
+    Listener(#[from] listener::Error),
+    /// A Unix socket can't be bound.
+    #[error(transparent)]
+    Unix(#[from] unix::Error),
+    /// TLS can't be offered at all.
+    #[error("TLS can't be set up")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// There is a TLS listener and no certificate loads.
+    #[error("no certificate can be served: {0}")]
+    NoCertificate(String),
+    /// A document root can't be used.
+    #[error(transparent)]
+    Files(#[from] static_files::Error),
+}
+
+/// The signals that the process heeds; created before anything is bound, so that none is lost.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Starts to listen for SIGTERM, SIGINT and SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; the process can't be stopped cleanly then, so it must not start.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// A running process.
+#[derive(Debug)]
+pub struct Server {
+    stop: config::Stop,
+    addresses: Vec<String>,
+    certificates: Arc<Certificates>,
+    realtime: Realtime,
+    stages: Stages,
+}
+
+/// Tasks by the order in which they stop.
+#[derive(Clone, Debug, Default)]
+struct Stages {
+    /// Listeners, HTTP connections and the requests on them.
+    edge: Tasks,
+    /// The publish and admin sockets.
+    sockets: Tasks,
+    /// Shards and WebSockets.
+    realtime: Tasks,
+    /// What watches.
+    background: Tasks,
+}
+
+/// Faults that only loading can show: certificates and document roots.
+#[must_use]
+pub fn check(config: &Config) -> Vec<String> {
+    let (_, faults) = Certificates::load(&config.certificates, tls::Metrics::default());
+    let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    for site in &config.sites {
+        if let config::Backend::FastCgi(fastcgi) = &site.backend
+            && let Err(error) = StaticFiles::new(fastcgi)
+        {
+            faults.push(format!("site {:?}: {error}", site.name));
+        }
+    }
+    faults
+}
+
+impl Server {
+    /// Builds and starts everything; must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is served then, and what was bound is closed again.
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        raise_open_files();
+        let registry = Registry::default();
+        let stages = Stages::default();
+        let tls_metrics = registry.add(tls::Metrics::register);
+        let certificates = load_certificates(config, &tls_metrics)?;
+        let realtime = start_realtime(config, &registry, &stages);
+        let front = build_front(config, &registry, &stages, &realtime)?;
+        let mut server = Self {
+            stop: config.stop.clone(),
+            addresses: Vec::new(),
+            certificates: Arc::clone(&certificates),
+            realtime: realtime.clone(),
+            stages,
+        };
+        let acceptor = Acceptor::new(&config.tls, Arc::clone(&certificates), tls_metrics)?;
+        // Bound first and served afterwards, so that a fault stops all or nothing.
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            bound.push((Listener::bind(listener)?, listener.clone()));
+        }
+        let publisher = server.open_publish(config, &registry, realtime)?;
+        server.open_admin(config, &registry, publisher)?;
+        for (listener, config) in bound {
+            server.open_listener(listener, &config, &front, &acceptor);
+        }
+        let background = &server.stages.background;
+        let watch = certificates.watch(config.tls.poll_interval, background.clone());
+        background.spawn(watch);
+        Ok(server)
+    }
+
+    /// What is listened on, a line each: `https 127.0.0.1:8443`.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops in order. SIGHUP reads the certificates anew.
+    pub async fn run_until(self, mut signals: Signals) {
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hang_up.recv() => {
+                    // Each fault is logged where it is found.
+                    let faults = self.certificates.reload();
+                    tracing::info!(faults = faults.len(), "certificates were read anew");
+                }
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Stops everything in order, each stage under its deadline.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.stages.edge.stop();
+        self.realtime.close_all();
+        let stages = &self.stages;
+        for (stage, tasks) in [
+            ("requests", &stages.edge),
+            ("publish and admin sockets", &stages.sockets),
+            ("realtime", &stages.realtime),
+            ("background", &stages.background),
+        ] {
+            if let Err(unfinished) = tasks.finish(self.stop.drain_timeout).await {
+                tracing::warn!(stage, %unfinished, "cut off at the end of stop.drain_timeout");
+            }
+        }
+        tracing::info!("stopped");
+    }
+
+    fn open_listener(
+        &mut self,
+        listener: Listener,
+        config: &config::Listener,
+        front: &Front,
+        acceptor: &Acceptor,
+    ) {
+        let scheme = if config.tls { "https" } else { "http" };
+        self.addresses
+            .push(format!("{scheme} {}", listener.address()));
+        let (front, acceptor) = (front.clone(), config.tls.then(|| acceptor.clone()));
+        let mode = config.mode;
+        let edge = &self.stages.edge;
+        edge.spawn(listener.run(edge.clone(), move |accepted| {
+            let (front, acceptor) = (front.clone(), acceptor.clone());
+            async move {
+                let stream = match &acceptor {
+                    Some(acceptor) => acceptor.handshake(accepted.stream).await.ok(),
+                    None => Some(Stream::Plain(accepted.stream)),
+                };
+                // A failed handshake was counted and logged where it failed.
+                if let Some(stream) = stream {
+                    front
+                        .serve(stream, accepted.peer, accepted.local, mode)
+                        .await;
+                }
+                drop(accepted.permit);
+            }
+        }));
+    }
+
+    fn open_publish(
+        &mut self,
+        config: &Config,
+        registry: &Registry,
+        realtime: Realtime,
+    ) -> Result<Option<Publisher>, Error> {
+        let Some(publish) = &config.publish else {
+            return Ok(None);
+        };
+        let socket = unix::Listener::bind(&publish.socket, publish.group.as_deref())?;
+        self.addresses
+            .push(format!("publish {}", publish.socket.display()));
+        let metrics = registry.add(publish::Metrics::register);
+        let tasks = self.stages.sockets.clone();
+        let publisher = Publisher::new(publish, &config.sites, realtime, tasks.clone(), metrics);
+        let serving = publisher.clone();
+        tasks.spawn(
+            socket.run(publish.connections_max, tasks.clone(), move |accepted| {
+                let publisher = serving.clone();
+                async move {
+                    publisher.serve(accepted.stream).await;
+                    drop(accepted.permit);
+                }
+            }),
+        );
+        Ok(Some(publisher))
+    }
+
+    fn open_admin(
+        &mut self,
+        config: &Config,
+        registry: &Registry,
+        publisher: Option<Publisher>,
+    ) -> Result<(), Error> {
+        let Some(admin) = &config.admin else {
+            return Ok(());
+        };
+        let socket = unix::Listener::bind(&admin.socket, admin.group.as_deref())?;
+        self.addresses
+            .push(format!("admin {}", admin.socket.display()));
+        let tasks = self.stages.sockets.clone();
+        let api = Admin::new(registry.clone(), publisher, tasks.clone());
+        tasks.spawn(
+            socket.run(ADMIN_CONNECTIONS, tasks.clone(), move |accepted| {
+                let api = api.clone();
+                async move {
+                    api.serve(accepted.stream).await;
+                    drop(accepted.permit);
+                }
+            }),
+        );
+        Ok(())
+    }
+}
+
+/// Connections to the admin socket at the same time.
+const ADMIN_CONNECTIONS: usize = 64;
+
+fn load_certificates(config: &Config, metrics: &tls::Metrics) -> Result<Arc<Certificates>, Error> {
+    let (certificates, faults) = Certificates::load(&config.certificates, metrics.clone());
+    for fault in &faults {
+        // The others are served all the same: one bad pair is not everybody's failure.
+        tracing::error!(%fault, "a certificate has a fault");
+    }
+    let needed = config.listeners.iter().any(|listener| listener.tls);
+    if needed && certificates.names().is_empty() {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        return Err(Error::NoCertificate(faults.join("; ")));
+    }
+    Ok(certificates)
+}
+
+fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Realtime {
+    let metrics = registry.add(memory::Metrics::register);
+    let broker = Arc::new(Memory::new(&config.broker, config.sites.len(), metrics));
+    let metrics = registry.add(realtime::Metrics::register);
+    let tasks = stages.realtime.clone();
+    Realtime::start(&config.realtime, &config.sites, &broker, tasks, metrics)
+}
+
+fn build_front(
+    config: &Config,
+    registry: &Registry,
+    stages: &Stages,
+    realtime: &Realtime,
+) -> Result<Front, Error> {
+    let fastcgi_metrics = registry.add(fastcgi::Metrics::register);
+    let upstream_metrics = registry.add(upstream::Metrics::register);
+    let mut backends = Vec::new();
+    for site in &config.sites {
+        let tasks = stages.edge.clone();
+        backends.push(match &site.backend {
+            config::Backend::FastCgi(fastcgi) => Backend::FastCgi {
+                files: StaticFiles::new(fastcgi)?,
+                fastcgi: FastCgi::new(fastcgi, tasks, fastcgi_metrics.clone()),
+            },
+            config::Backend::Upstream(upstream) => {
+                Backend::Upstream(Upstream::new(upstream, tasks, upstream_metrics.clone()))
+            }
+        });
+    }
+    Ok(Front::new(front::Parts {
+        config: config.front.clone(),
+        router: Router::new(&config.sites, &config.realtime.path),
+        backends,
+        realtime: realtime.clone(),
+        tasks: stages.edge.clone(),
+        metrics: registry.add(front::Metrics::register),
+    }))
+}
+
+/// Raises the soft limit of open files to the hard one: each browser is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::info!(open_files = ?limit.maximum, "open files that may be used"),
+        Err(error) => {
+            tracing::warn!(%error, open_files = ?limit.current, "cannot raise open files")
+        }
+    }
+}

@@ -153,8 +153,9 @@ pub(super) struct Session {
     config: Arc<config::Realtime>,
     reader: Reader,
     connected: bool,
-    /// Commands that may come at once, refilled by time.
+    /// Commands that may come at once, at most `burst`, refilled by time.
     allowance: f64,
+    burst: f64,
     refilled: Instant,
     /// When something is due: the connect command, our next ping, or the answer to it.
     next: Instant,
@@ -177,19 +178,23 @@ impl Session {
     ) -> Self {
         let now = Instant::now();
         let protocol = connection.kind == Kind::Protocol;
-        let next = now
-            + if protocol {
-                config.connect_timeout
-            } else {
-                config.ping_interval
-            };
+        let first = if protocol {
+            config.connect_timeout
+        } else {
+            config.ping_interval
+        };
+        let next = now + first;
+        // A page subscribes to all its channels at once: that many may always come in a burst.
+        let channels = u32::try_from(config.channels_per_connection_max).unwrap_or(u32::MAX);
+        let burst = f64::from(config.commands_per_second_max.max(channels));
         Self {
             connection,
             hub,
             rules,
             reader: Reader::new(config.message_max.as_usize()),
             connected: !protocol,
-            allowance: f64::from(config.commands_per_second_max),
+            allowance: burst,
+            burst,
             refilled: now,
             next,
             awaits_pong: false,
@@ -211,10 +216,13 @@ impl Session {
         }
         self.take(&read_ahead).await;
         drop(read_ahead);
-        while !direct.is_closing() {
-            if self.turn(direct).await.is_err() {
-                return;
-            }
+        // The TLS session may hold bytes already, of which the socket will not tell again.
+        let mut served = self.read(direct).await;
+        while served.is_ok() && !direct.is_closing() {
+            served = self.turn(direct).await;
+        }
+        if served.is_err() {
+            return;
         }
         // Whoever lingers longer is cut off.
         let _ = timeout(LINGER, linger(direct)).await;
@@ -405,11 +413,7 @@ impl Session {
         let now = Instant::now();
         let rate = f64::from(self.config.commands_per_second_max);
         let refill = now.duration_since(self.refilled).as_secs_f64() * rate;
-        // A page subscribes to all its channels at once: that many may always come in a burst.
-        let burst = rate.max(f64::from(
-            u32::try_from(self.config.channels_per_connection_max).unwrap_or(u32::MAX),
-        ));
-        self.allowance = (self.allowance + refill).min(burst);
+        self.allowance = (self.allowance + refill).min(self.burst);
         self.refilled = now;
         self.allowance -= 1.0;
         if self.allowance < 0.0 {

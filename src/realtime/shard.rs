@@ -81,7 +81,7 @@ impl Shard {
         loop {
             tokio::select! {
                 biased;
-                () = tasks.stopping() => return,
+                () = tasks.stopping() => return self.end(),
                 Some(control) = self.control.recv() => self.on_control(control),
                 taken = self.mail.recv_many(&mut batch, TURN) => {
                     if taken == 0 {
@@ -93,6 +93,17 @@ impl Shard {
                 self.on_mail(mail);
             }
             self.flush().await;
+        }
+    }
+
+    /// Closes every connection, also those whose join is still in the mailbox.
+    fn end(mut self) {
+        self.on_control(Control::Stop);
+        self.mail.close();
+        while let Ok(mail) = self.mail.try_recv() {
+            if let Mail::Join(connection) = mail {
+                connection.close(Close::Shutdown);
+            }
         }
     }
 

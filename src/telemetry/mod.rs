@@ -3,7 +3,10 @@
 //! It knows no counter itself: each module owns its own and registers them in the [`Registry`]
 //! that `server` hands in.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io::IsTerminal,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prometheus_client::{encoding::text, registry};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -46,7 +49,10 @@ impl Registry {
 /// The filter's own words where `log.filter` cannot be read; nothing is logged then.
 pub fn start(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| error.to_string())?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = if log.json {
         builder.json().try_init()
     } else {
