@@ -1,1 +1,4 @@
-//! tests
+//! Promises of the built program and of the documents beside it.
+
+mod documents;
+mod layering;

@@ -1,0 +1,87 @@
+# The one front door: `make demo` shows the product, `make test` is the gate, `make check` its fast half.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 8443
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+export DEBUG_COLORS = 0
+NPM_CI = npm ci --no-audit --no-fund --loglevel=error
+
+.PHONY: help demo test check lint test-rust test-client test-plugin test-wordpress client node-modules \
+	bench-first-light recording deny clean
+
+help:
+	@echo 'make demo               a throwaway WordPress, live, on https://localhost:$(PORT) (PORT=… for another)'
+	echo 'make test               everything: installs what it needs, then all checks and tests'
+	echo 'make check              the fast half: no browser, no WordPress'
+	echo 'make bench-first-light  prints the figures of the first light'
+	echo 'make recording          makes docs/first-light.gif anew'
+	echo 'make deny               licences, sources and duplicate versions of the dependencies (needs cargo-deny)'
+
+demo:
+	@.ci/install demo
+	echo 'demo: building Sidewire (the first time takes some minutes)'
+	cargo build --locked --quiet
+	$(MAKE) client tests/wordpress/node_modules/.ready
+	exec node tests/wordpress/demo.mjs --port $(PORT)
+
+test: tools-test lint test-rust test-client test-plugin test-wordpress
+
+check: tools-check lint test-rust test-client
+
+.PHONY: tools-test tools-check
+tools-test:
+	@.ci/install test
+
+tools-check:
+	@.ci/install demo
+
+lint:
+	@echo 'lint: cargo fmt, cargo clippy'
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+
+test-rust:
+	@echo 'test: the sidecar'
+	cargo test --locked --quiet
+
+client: client/node_modules/.ready
+	@cd client && npm run --silent build
+
+test-client: client/node_modules/.ready
+	@echo 'test: the client'
+	cd client && npm run --silent check
+
+test-plugin: client tests/wordpress/node_modules/.ready
+	@echo 'test: the plugin, on a real WordPress'
+	plugin/tests/run.sh
+
+test-wordpress: client tests/wordpress/node_modules/.ready
+	@echo 'test: a browser, WordPress, PHP-FPM, Apache and the sidecar'
+	cargo build --locked --quiet
+	cd tests/wordpress && npm test --silent
+
+%/node_modules/.ready: %/package-lock.json
+	@echo 'npm: $*'
+	cd $* && $(NPM_CI)
+	touch node_modules/.ready
+
+bench-first-light: client tests/wordpress/node_modules/.ready
+	@.ci/install test
+	cargo build --locked --quiet --release
+	cargo bench --locked --quiet --bench fan_out
+	node tests/wordpress/bench.mjs
+
+recording: client tests/wordpress/node_modules/.ready
+	@.ci/install test
+	cargo build --locked --quiet
+	cd tests/wordpress && SIDEWIRE_RECORDING=1 node --test live_page.test.mjs
+
+deny:
+	@cargo deny --locked check licenses bans sources
+
+clean:
+	@rm -rf target client/node_modules client/dist tests/wordpress/node_modules plugin/sidewire/build
