@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check lint test-rust test-client test-plugin test-wordpress client node-modules \
-	bench-first-light recording deny clean
+.PHONY: help demo test check tools-test tools-check lint test-rust test-client test-plugin test-plugin-units \
+	test-wordpress client bench-first-light recording deny clean
 
 help:
 	@echo 'make demo               a throwaway WordPress, live, on https://localhost:$(PORT) (PORT=… for another)'
@@ -30,14 +30,13 @@ demo:
 
 test: tools-test lint test-rust test-client test-plugin test-wordpress
 
-check: tools-check lint test-rust test-client
+check: tools-check lint test-rust test-client test-plugin-units
 
-.PHONY: tools-test tools-check
 tools-test:
 	@.ci/install test
 
 tools-check:
-	@.ci/install demo
+	@.ci/install check
 
 lint:
 	@echo 'lint: cargo fmt, cargo clippy'
@@ -55,9 +54,19 @@ test-client: client/node_modules/.ready
 	@echo 'test: the client'
 	cd client && npm run --silent check
 
-test-plugin: client tests/wordpress/node_modules/.ready
-	@echo 'test: the plugin, on a real WordPress'
-	plugin/tests/run.sh
+# What needs no WordPress, for `make check`.
+test-plugin-units:
+	@echo 'test: the plugin without WordPress'
+	phpunit -c plugin/tests/phpunit.xml.dist --testsuite unit
+
+test-plugin: client tests/wordpress/node_modules/.ready plugin/tests/php74/node_modules/.ready
+	@echo 'test: the plugin under PHP 7.4'
+	npm test --silent --prefix plugin/tests/php74
+	echo 'test: the plugin on WordPress 6.5, and on 6.1'
+	root=$$(node tests/wordpress/provision.mjs --root target/wordpress-test)
+	SIDEWIRE_WP_ROOT=$$root phpunit -c plugin/tests/phpunit.xml.dist
+	root=$$(node tests/wordpress/provision.mjs --root target/wordpress-test-6.1 --version 6.1)
+	SIDEWIRE_WP_ROOT=$$root phpunit -c plugin/tests/phpunit.xml.dist --testsuite integration
 
 test-wordpress: client tests/wordpress/node_modules/.ready
 	@echo 'test: a browser, WordPress, PHP-FPM, Apache and the sidecar'
