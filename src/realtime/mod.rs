@@ -14,6 +14,7 @@ mod hub;
 mod metrics;
 mod protocol;
 mod queued;
+mod session;
 mod shard;
 
 use std::{collections::HashMap, sync::Arc};
@@ -21,7 +22,7 @@ use std::{collections::HashMap, sync::Arc};
 use backlog::Limits;
 use bytes::Bytes;
 use channel::Rules;
-use connection::{Connection, Kind, Outgoing, Session};
+use connection::{Connection, Kind, Outgoing};
 use direct::Direct;
 use handshake::Opening;
 use http::{StatusCode, header};
@@ -30,6 +31,7 @@ pub use hub::Refused;
 use hub::{Hub, MAILBOX, Mail, Mailbox, Subscription};
 pub use metrics::Metrics;
 use queued::{EventStream, Queued};
+use session::Session;
 use shard::Shard;
 use slab::Slab;
 use tokio::{
