@@ -23,9 +23,10 @@ help:
 
 demo:
 	@.ci/install demo
-	echo 'demo: building Sidewire (the first time takes some minutes)'
+	node tests/wordpress/demo.mjs --port $(PORT) --check
+	test -x target/debug/sidewire || echo 'demo: building Sidewire; the first time this takes some minutes'
 	cargo build --locked --quiet
-	$(MAKE) client tests/wordpress/node_modules/.ready
+	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
 test: tools-test lint test-rust test-client test-plugin test-wordpress
