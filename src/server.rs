@@ -120,7 +120,7 @@ impl Server {
         let tls_metrics = registry.add(tls::Metrics::register);
         let certificates = load_certificates(config, &tls_metrics)?;
         let realtime = start_realtime(config, &registry, &stages);
-        let front = build_front(config, &registry, &stages, &realtime)?;
+        let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
         let mut server = Self {
             stop: config.stop.clone(),
             addresses: Vec::new(),
@@ -301,7 +301,7 @@ fn build_front(
     config: &Config,
     registry: &Registry,
     stages: &Stages,
-    realtime: &Realtime,
+    (realtime, certificates): (&Realtime, &Arc<Certificates>),
 ) -> Result<Front, Error> {
     let fastcgi_metrics = registry.add(fastcgi::Metrics::register);
     let upstream_metrics = registry.add(upstream::Metrics::register);
@@ -322,6 +322,7 @@ fn build_front(
         config: config.front.clone(),
         router: Router::new(&config.sites, &config.realtime.path),
         backends,
+        certificates: Arc::clone(certificates),
         realtime: realtime.clone(),
         tasks: stages.edge.clone(),
         metrics: registry.add(front::Metrics::register),

@@ -189,16 +189,7 @@ fn check_whole(config: &Config, findings: &Findings) {
              `sidewire certs dev` makes one for development",
         );
     }
-    if let Some(publish) = &config.publish
-        && config.realtime.backlog_bytes_max < Bytes(publish.data_max.0.saturating_mul(2))
-    {
-        findings.add(
-            "realtime.backlog_bytes_max",
-            None,
-            "expected at least twice `publish.data_max`, or every browser is too slow for a \
-             large publication",
-        );
-    }
+    check_backlog(config, findings);
     let mut names = HashMap::new();
     let mut hosts = HashMap::new();
     let mut secrets: Vec<(&Secret, &str)> = Vec::new();
@@ -231,6 +222,29 @@ fn check_whole(config: &Config, findings: &Findings) {
                 _ => secrets.push((secret, &site.name)),
             }
         }
+    }
+}
+
+/// One request may publish a whole batch to two channels of one browser: that alone must make no
+/// browser slow.
+fn check_backlog(config: &Config, findings: &Findings) {
+    let Some(publish) = &config.publish else {
+        return;
+    };
+    let realtime = &config.realtime;
+    if realtime.backlog_bytes_max.0 < publish.body_max.0.saturating_mul(2) {
+        findings.add(
+            "realtime.backlog_bytes_max",
+            Some(format!("\"{}B\"", realtime.backlog_bytes_max.0)),
+            "expected at least twice `publish.body_max`: one batch would make every browser slow",
+        );
+    }
+    if realtime.backlog_messages_max < publish.batch_max.saturating_mul(2) {
+        findings.add(
+            "realtime.backlog_messages_max",
+            Some(realtime.backlog_messages_max.to_string()),
+            "expected at least twice `publish.batch_max`: one batch would make every browser slow",
+        );
     }
 }
 

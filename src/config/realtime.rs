@@ -19,7 +19,8 @@ pub struct Realtime {
     pub message_max: Bytes,
     /// Commands a second from one browser, and the burst above that rate it may use.
     pub commands_per_second_max: u32,
-    /// Bytes that may wait for a slow browser before it is disconnected.
+    /// Bytes that may wait for a slow browser before it is disconnected. Browsers that wait for
+    /// the same publications share their memory.
     pub backlog_bytes_max: Bytes,
     /// Messages that may wait for a slow browser before it is disconnected.
     pub backlog_messages_max: usize,
@@ -82,10 +83,10 @@ impl Realtime {
             .unwrap_or(50),
             backlog_bytes_max: section.within(
                 "backlog_bytes_max",
-                Bytes(512 << 10),
+                Bytes(4 << 20),
                 Bytes(16 << 10)..=Bytes(1 << 30),
             ),
-            backlog_messages_max: section.count("backlog_messages_max", 1_000, 1..=1_000_000),
+            backlog_messages_max: section.count("backlog_messages_max", 4_000, 1..=1_000_000),
             connect_timeout: section.within("connect_timeout", seconds(10), deadline.clone()),
             ping_interval: section.within("ping_interval", seconds(25), deadline.clone()),
             pong_timeout: section.within("pong_timeout", seconds(10), deadline.clone()),

@@ -172,7 +172,7 @@ impl Section {
 
     /// Records a fault of `key` with the value that stands there.
     pub(super) fn fault(&self, key: &str, remedy: impl Display) {
-        let value = self.table.get(key).map(shown);
+        let value = self.table.get(key).map(|value| shown(key, value));
         self.findings.add(join(&self.path, key), value, remedy);
     }
 
@@ -193,7 +193,7 @@ impl Section {
                 None => format!("unknown key; known here: {}", self.known.join(", ")),
             };
             self.findings
-                .add(join(&self.path, key), Some(shown(value)), remedy);
+                .add(join(&self.path, key), Some(shown(key, value)), remedy);
         }
     }
 
@@ -206,12 +206,15 @@ impl Section {
     }
 }
 
-/// A value as TOML, short enough for one line, and never a secret.
-fn shown(value: &Value) -> String {
+/// A value as TOML, short enough for one line, and never a secret, even a mistyped one under a
+/// mistyped key.
+fn shown(key: &str, value: &Value) -> String {
+    let secret = strsim::damerau_levenshtein("secret", &key.to_ascii_lowercase()) <= 2;
     let text = match value {
+        Value::String(_) if secret => "\"…\"".to_owned(),
         Value::Table(_) => "{…}".to_owned(),
         Value::Array(list) if list.iter().any(Value::is_table) => "[…]".to_owned(),
-        Value::String(secret) if secret.starts_with("whsec_") => "\"whsec_…\"".to_owned(),
+        Value::String(text) if text.starts_with("whsec_") => "\"…\"".to_owned(),
         other => other.to_string(),
     };
     match text.char_indices().nth(48) {

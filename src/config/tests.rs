@@ -97,7 +97,7 @@ fn a_secret_of_two_sites_is_refused_and_never_shown() {
         ["site[1].publish_key | - | site \"blog\" has the same secret; give each site its own"]
     );
     let short = parse(&format!("{SMALLEST}{}", key.replace(secret, "whsec_AAEC"))).unwrap_err();
-    assert_eq!(short[0].value.as_deref(), Some("\"whsec_…\""));
+    assert_eq!(short[0].value.as_deref(), Some("\"…\""));
 }
 
 #[test]

@@ -51,13 +51,14 @@ impl<D: Destination> Door<D> {
     where
         D::Seat: Seat<S>,
     {
+        let client = arrival.client;
         let _open = Open::new(&self.metrics, Protocol::Http1);
         let upgrade = Arc::new(Mutex::new(None));
         let service = service_fn({
             let door = Arc::clone(&self);
             let slot = Arc::clone(&upgrade);
             move |request| {
-                let answer = Arc::clone(&door).request(request, arrival);
+                let answer = Arc::clone(&door).request(request, arrival.clone());
                 let slot = Arc::clone(&slot);
                 async move {
                     let answered = answer.await;
@@ -80,7 +81,7 @@ impl<D: Destination> Door<D> {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(client = %arrival.client, %error, "connection ended early");
+            tracing::debug!(%client, %error, "connection ended early");
             return;
         }
         let taken = upgrade
@@ -94,6 +95,7 @@ impl<D: Destination> Door<D> {
 
     /// Serves HTTP/2 until the connection ends, or nothing has gone on for too long.
     pub(super) async fn http2<S: Stream>(self: Arc<Self>, stream: S, arrival: Arrival) {
+        let client = arrival.client;
         let _open = Open::new(&self.metrics, Protocol::Http2);
         let activity = Arc::new(Activity::new());
         let service = service_fn({
@@ -101,7 +103,7 @@ impl<D: Destination> Door<D> {
             let activity = Arc::clone(&activity);
             move |request| {
                 let busy = activity.begin();
-                let answer = Arc::clone(&door).request(request, arrival);
+                let answer = Arc::clone(&door).request(request, arrival.clone());
                 async move {
                     let response = answer.await.response;
                     let tracked = |body| busy.track(body).boxed_unsync();
@@ -123,14 +125,14 @@ impl<D: Destination> Door<D> {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(client = %arrival.client, %error, "connection ended early");
+                        tracing::debug!(%client, %error, "connection ended early");
                     }
                     return;
                 }
                 () = self.tasks.stopping(), if !closing => {}
                 quiet = activity.quiet(patience) => {
                     if closing || quiet != Quiet::Idle {
-                        tracing::debug!(client = %arrival.client, ?quiet, "connection given up");
+                        tracing::debug!(%client, ?quiet, "connection given up");
                         return;
                     }
                 }

@@ -23,6 +23,7 @@ use crate::{
     exchange::{Failure, Origin, Request, RequestId, Response, Scheme, empty},
     router::{Route, Router, Target},
     shutdown::Tasks,
+    tls::Certificates,
 };
 
 /// What every request of every connection needs.
@@ -30,18 +31,21 @@ pub(super) struct Door<D> {
     pub(super) config: config::Front,
     pub(super) router: Router,
     pub(super) destination: D,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
     pub(super) detached: Arc<Semaphore>,
 }
 
 /// How a connection came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Arrival {
     pub(super) client: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) scheme: Scheme,
     pub(super) mode: Mode,
+    /// The name that the client asked for in its handshake.
+    pub(super) server_name: Option<Arc<str>>,
 }
 
 /// The response, and who takes over the connection once it is sent.
@@ -61,7 +65,7 @@ impl<D: Destination> Door<D> {
         let (head, body) = request.into_parts();
         let reader = Reader::of(&head, id);
         let is_head = head.method == Method::HEAD;
-        let mut answered = match self.answer(head, body, arrival, id).await {
+        let mut answered = match self.answer(head, body, &arrival, id).await {
             Ok(answered) => answered,
             Err(failure) => reader.refuse(&failure, &self.metrics).into(),
         };
@@ -76,12 +80,12 @@ impl<D: Destination> Door<D> {
         self: &Arc<Self>,
         mut head: Parts,
         body: Incoming,
-        arrival: Arrival,
+        arrival: &Arrival,
         id: RequestId,
     ) -> Result<Answered<D::Seat>, Failure> {
         let on_upgrade = head.extensions.remove::<OnUpgrade>();
         let length = body.size_hint().exact();
-        let (origin, dropped) = admission::admit(&mut head, length, &self.config, &arrival, id)?;
+        let (origin, dropped) = admission::admit(&mut head, length, &self.config, arrival, id)?;
         self.metrics
             .headers_dropped
             .inc_by(u64::try_from(dropped).unwrap_or(u64::MAX));
@@ -98,6 +102,7 @@ impl<D: Destination> Door<D> {
                 let detail = format!("{} {:?}", origin.host, head.uri.path());
                 Failure::client(refused.status, refused.reason, detail)
             })?;
+        self.check_certificate(arrival, &origin)?;
         let body = Limited::new(body, &self.config);
         let verdict = body.verdict();
         let body = body.boxed_unsync();
@@ -111,6 +116,17 @@ impl<D: Destination> Door<D> {
             // The back end only knows that it could not go on.
             Err(failure) => Err(verdict.failure().unwrap_or(failure)),
         }
+    }
+
+    /// A client that was shown a certificate for another name belongs on another connection
+    /// (RFC 9110 §15.5.20), if we have one for this name; browsers then open it.
+    fn check_certificate(&self, arrival: &Arrival, origin: &Origin) -> Result<(), Failure> {
+        let name = arrival.server_name.as_deref();
+        if arrival.scheme == Scheme::Https && self.certificates.misdirected(name, &origin.host) {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Err(Failure::client(status, "misdirected", &origin.host));
+        }
+        Ok(())
     }
 
     fn admit(

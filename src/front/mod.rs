@@ -42,6 +42,8 @@ pub struct Parts {
     pub router: Router,
     /// One a site, in the order of the configuration.
     pub backends: Vec<Backend>,
+    /// What clients were shown, to tell which requests belong on another connection.
+    pub certificates: Arc<tls::Certificates>,
     /// Who answers the realtime path.
     pub realtime: Realtime,
     /// The stage that connections and detached requests belong to.
@@ -64,6 +66,7 @@ impl Front {
             config: parts.config,
             router: parts.router,
             destination,
+            certificates: parts.certificates,
             tasks: parts.tasks,
             metrics: parts.metrics,
         }))
@@ -89,6 +92,7 @@ impl Front {
             local,
             scheme,
             mode,
+            server_name: stream.server_name().map(Arc::from),
         };
         let door = Arc::clone(&self.0);
         // Boxed: the caller's task also held the handshake, and would keep the room of both for

@@ -229,6 +229,10 @@ fn position(published: Published) -> Value {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Error> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        // A list would be taken for the fields in their order.
+        return Err(Error::Bad("expected a JSON object".into()));
+    }
     serde_json::from_slice(body).map_err(|error| Error::Bad(error.to_string()))
 }
 

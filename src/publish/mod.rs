@@ -129,6 +129,7 @@ impl Publisher {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            .half_close(true)
             .header_read_timeout(read_timeout)
             .max_buf_size(64 << 10)
             .serve_connection(TokioIo::new(stream), service);

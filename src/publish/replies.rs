@@ -61,6 +61,8 @@ pub(super) enum Turn {
 pub(super) struct Pending {
     replies: Arc<Replies>,
     key: Arc<Key>,
+    /// The last second in which the request's timestamp can pass.
+    last: u64,
     reply: watch::Sender<Option<Reply>>,
 }
 
@@ -95,12 +97,13 @@ impl Replies {
             return Err(Error::IdsFull);
         }
         let (sender, reply) = watch::channel(None);
-        kept.by_id.insert(Arc::clone(&key), Entry { digest, reply });
         let last = verified.timestamp.saturating_add(self.window);
+        kept.by_id.insert(Arc::clone(&key), Entry { digest, reply });
         kept.expiry.entry(last).or_default().push(Arc::clone(&key));
         Ok(Turn::First(Pending {
             replies: Arc::clone(self),
             key,
+            last,
             reply: sender,
         }))
     }
@@ -134,7 +137,11 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if self.reply.borrow().is_none() {
             // Not handled to its end, or worth another try: the same id may come again.
-            self.replies.lock().by_id.remove(&self.key);
+            let mut kept = self.replies.lock();
+            kept.by_id.remove(&self.key);
+            if let Some(keys) = kept.expiry.get_mut(&self.last) {
+                keys.retain(|key| !Arc::ptr_eq(key, &self.key));
+            }
         }
     }
 }

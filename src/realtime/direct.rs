@@ -111,15 +111,14 @@ impl Direct {
             Err(due) => due,
         };
         for frame in due {
-            if wire.backlog.push(frame, self.limits) == Err(Full) {
+            if wire.backlog.push(frame.clone(), self.limits) == Err(Full) {
                 // What is waiting may fit the socket now.
-                let flushed = wire.flush(&self.socket);
-                drop(wire);
-                return if flushed.is_ok() {
-                    Delivery::Slow
-                } else {
-                    Delivery::Gone
-                };
+                if wire.flush(&self.socket).is_err() {
+                    return Delivery::Gone;
+                }
+                if wire.backlog.push(frame, self.limits) == Err(Full) {
+                    return Delivery::Slow;
+                }
             }
         }
         self.flush_and_wake(wire)

@@ -32,6 +32,11 @@ pub(super) enum Mail {
     Join(Arc<Connection>),
     /// A connection wants to follow a channel.
     Subscribe(Subscription),
+    /// A reply that needs nothing of the shard but its place among the others.
+    Say {
+        connection: Arc<Connection>,
+        json: Vec<u8>,
+    },
     /// A connection no longer follows a channel.
     Unsubscribe {
         connection: Arc<Connection>,
@@ -189,7 +194,9 @@ impl Hub {
     /// Sends `mail` to its connection's shard; waits for room.
     pub(super) async fn mail(&self, mail: Mail) {
         let shard = match &mail {
-            Mail::Join(connection) | Mail::Unsubscribe { connection, .. } => connection.shard,
+            Mail::Join(connection)
+            | Mail::Say { connection, .. }
+            | Mail::Unsubscribe { connection, .. } => connection.shard,
             Mail::Subscribe(subscription) => subscription.connection.shard,
             Mail::Broadcast(_) => return,
         };

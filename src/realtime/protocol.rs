@@ -135,11 +135,19 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The commands of one message: JSON values, one after the other.
+/// The commands of one message: JSON objects, one after the other.
 pub(super) fn commands(
     message: &[u8],
 ) -> impl Iterator<Item = Result<Command<'_>, serde_json::Error>> {
-    serde_json::Deserializer::from_slice(message).into_iter()
+    let values = serde_json::Deserializer::from_slice(message).into_iter::<&RawValue>();
+    values.map(|value| {
+        let object = value?.get();
+        if !object.starts_with('{') {
+            // A list would be taken for the fields in their order.
+            return Err(serde::de::Error::custom("a command is an object"));
+        }
+        serde_json::from_str(object)
+    })
 }
 
 /// The facts of a subscription that was made.

@@ -64,6 +64,8 @@ fn reads_a_batch_of_commands() {
 fn what_is_not_a_command_is_an_error() {
     for wrong in [
         &b"nonsense"[..],
+        b"[]",
+        b"[1]",
         b"{\"id\":-1}",
         b"{\"id\":1,\"subscribe\":7}",
         b"{\"id\":1",

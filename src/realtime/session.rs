@@ -231,8 +231,8 @@ impl Session {
                     })
                     .await;
             }
-            Request::Ping => self.connection.say(&protocol::ponged(id)),
-            Request::Refused(error) => self.connection.say(&protocol::refused(id, error)),
+            Request::Ping => self.say(protocol::ponged(id)).await,
+            Request::Refused(error) => self.say(protocol::refused(id, error)).await,
             Request::Send | Request::Pong => {}
         }
     }
@@ -261,9 +261,15 @@ impl Session {
                 // Flag 2 asks for an error in place of `recovered: false`.
                 strict: subscribe.flag & 2 != 0,
             },
-            Err(error) => return self.connection.say(&protocol::refused(id, error)),
+            Err(error) => return self.say(protocol::refused(id, error)).await,
         };
         self.hub.mail(Mail::Subscribe(mail)).await;
+    }
+
+    /// Replies by way of the shard, so that no reply overtakes an earlier one.
+    async fn say(&self, json: Vec<u8>) {
+        let connection = Arc::clone(&self.connection);
+        self.hub.mail(Mail::Say { connection, json }).await;
     }
 
     fn check(

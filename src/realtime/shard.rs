@@ -124,6 +124,9 @@ impl Shard {
             Mail::Broadcast(broadcast) => self.gather(&broadcast),
             Mail::Join(connection) => self.on_join(connection),
             Mail::Subscribe(subscription) => self.on_subscribe(&subscription),
+            Mail::Say { connection, json } => {
+                self.say(connection.slot.load(Ordering::Relaxed), &json);
+            }
             Mail::Unsubscribe {
                 connection,
                 id,

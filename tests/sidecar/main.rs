@@ -1,4 +1,18 @@
 //! Promises of the built program and of the documents beside it.
 
+mod certificate_reload;
+mod config_faults;
+mod document_root;
 mod documents;
+mod fan_out;
+mod harness;
 mod layering;
+mod php_fpm;
+mod plain_stream;
+mod publish;
+mod publish_batches;
+mod publish_repeats;
+mod stop;
+mod upstream;
+mod websocket;
+mod websocket_frames;

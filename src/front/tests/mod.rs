@@ -32,6 +32,7 @@ use crate::{
     exchange::{BodyError, Failure, Request, Response, Scheme, empty, full},
     router::{Route, Router},
     shutdown::Tasks,
+    tls,
 };
 
 const CONFIG: &str = r#"
@@ -261,6 +262,7 @@ impl Bench {
                 tasks: tasks.clone(),
                 seats,
             },
+            certificates: tls::Certificates::load(&[], tls::Metrics::default()).0,
             detached: Arc::new(Semaphore::new(config.front.detached_max)),
             config: config.front,
             tasks: tasks.clone(),
@@ -282,6 +284,7 @@ impl Bench {
             local: SocketAddr::from(([192, 0, 2, 1], 443)),
             scheme: Scheme::Https,
             mode: self.mode,
+            server_name: None,
         }
     }
 

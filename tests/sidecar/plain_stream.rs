@@ -1,0 +1,114 @@
+//! Streams for pages that want no protocol: bare events over a WebSocket, and server-sent events.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use bytes::Bytes;
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::harness::{
+    http,
+    sidecar::Sidecar,
+    until,
+    websocket::{CLOSE, FIN, PING, PONG, frame},
+};
+
+#[tokio::test]
+async fn a_plain_stream_carries_bare_events() {
+    let sidecar = Sidecar::start().await;
+    let mut page = sidecar
+        .socket("/realtime?channel=site&channel=post%3A26")
+        .await;
+    until_followed(&sidecar, 2).await;
+    for channel in ["site", "post:26", "post:27", "site"] {
+        let event = json!({ "type": "post_meta_update", "channel": channel });
+        sidecar.publisher().publish(channel, &event).await;
+    }
+    for channel in ["site", "post:26", "site"] {
+        let expected = format!("{{\"channel\":\"{channel}\",\"type\":\"post_meta_update\"}}");
+        assert_eq!(page.text().await, expected);
+    }
+    page.send(frame(FIN | CLOSE, &1000u16.to_be_bytes())).await;
+    let closed = page.closed().await;
+    assert_eq!((closed.code, closed.frames.len()), (1000, 0));
+    let refused = sidecar.upgrade("localhost", "/realtime?channel=edit:1", "");
+    assert_eq!(refused.await.err().unwrap().head.status, 403);
+}
+
+#[tokio::test]
+async fn a_plain_stream_is_pinged_by_frames_and_must_answer_them() {
+    let pings = "ping_interval = \"1100ms\"\npong_timeout = \"1s\"";
+    let sidecar = Sidecar::builder().section("realtime", pings).start().await;
+    let mut browser = sidecar.socket("/realtime?channel=site").await;
+    let ping = browser.frame().await.unwrap().unwrap();
+    assert_eq!((ping.opcode, &ping.payload[..]), (PING, &b""[..]));
+    browser.send(frame(FIN | PONG, b"")).await;
+    let ping = browser.frame().await.unwrap().unwrap();
+    assert_eq!(ping.opcode, PING, "still connected");
+    let closed = browser.closed().await;
+    assert_eq!((closed.code, &*closed.reason), (1001, "no pong"));
+}
+
+#[tokio::test]
+async fn server_sent_events_arrive_over_http1() {
+    let sidecar = Sidecar::start().await;
+    let mut client = sidecar.http1().await;
+    let host = sidecar.authority();
+    let request = format!(
+        "GET /realtime?channel=post:26 HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    client.send(request).await;
+    let head = client.head().await.unwrap();
+    assert_eq!(head.status, 200);
+    assert_eq!(head.field("content-type"), Some("text/event-stream"));
+    assert_eq!(head.field("cache-control"), Some("no-store"));
+    until_followed(&sidecar, 1).await;
+    let mut framing = head.framing();
+    for n in 1..=2 {
+        sidecar
+            .publisher()
+            .publish("post:26", &json!({ "n": n }))
+            .await;
+        let piece = client.piece(&mut framing).await.unwrap().unwrap();
+        let expected = format!("data: {{\"n\":{n}}}\n\n");
+        assert_eq!(String::from_utf8(piece).unwrap(), expected);
+    }
+    drop(client);
+    until_followed(&sidecar, 0).await;
+}
+
+#[tokio::test]
+async fn server_sent_events_arrive_over_http2() {
+    let sidecar = Sidecar::start().await;
+    let mut client = sidecar.http2().await;
+    let request = http_request(&sidecar, "/realtime?channel=post:26");
+    let response = client.send(request).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    until_followed(&sidecar, 1).await;
+    let mut body = response.into_body();
+    for n in 1..=2 {
+        sidecar
+            .publisher()
+            .publish("post:26", &json!({ "n": n }))
+            .await;
+        let piece = http::piece(&mut body).await.unwrap().unwrap();
+        assert_eq!(piece, format!("data: {{\"n\":{n}}}\n\n"));
+    }
+    drop(body);
+    until_followed(&sidecar, 0).await;
+}
+
+async fn until_followed(sidecar: &Sidecar, subscriptions: u64) {
+    until("subscriptions", || async {
+        let now = sidecar.metric("realtime_subscriptions").await;
+        (now == subscriptions).then_some(())
+    })
+    .await;
+}
+
+fn http_request(sidecar: &Sidecar, target: &str) -> ::http::Request<Full<Bytes>> {
+    ::http::Request::get(format!("https://{}{target}", sidecar.authority()))
+        .header("accept", "text/event-stream")
+        .body(Full::default())
+        .unwrap()
+}
