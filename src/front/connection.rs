@@ -24,8 +24,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     activity::{Activity, Patience, Quiet},
+    arrival::Arrival,
     dispatch::{Destination, Seat},
-    door::{Arrival, Door},
+    door::Door,
     metrics::{Connection, Metrics, Protocol},
     watched::Watched,
 };

@@ -2,7 +2,7 @@
 //!
 //! How the request came in, and how the answer goes out, is `connection`'s to know.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     admission,
+    arrival::Arrival,
     detached::{self, Surroundings},
     dispatch::{Admission, Destination},
     metrics::{Answer, Metrics},
@@ -35,17 +36,6 @@ pub(super) struct Door<D> {
     pub(super) tasks: Tasks,
     pub(super) metrics: Metrics,
     pub(super) detached: Arc<Semaphore>,
-}
-
-/// How a connection came in.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) client: SocketAddr,
-    pub(super) local: SocketAddr,
-    pub(super) scheme: Scheme,
-    pub(super) mode: Mode,
-    /// The name that the client asked for in its handshake.
-    pub(super) server_name: Option<Arc<str>>,
 }
 
 /// The response, and who takes over the connection once it is sent.

@@ -5,6 +5,7 @@
 
 mod activity;
 mod admission;
+mod arrival;
 mod connection;
 mod detached;
 mod dispatch;
@@ -20,11 +21,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::sync::Semaphore;
 
+use self::{arrival::Arrival, dispatch::Destinations, door::Door};
 pub use self::{dispatch::Backend, metrics::Metrics};
-use self::{
-    dispatch::Destinations,
-    door::{Arrival, Door},
-};
 use crate::{
     config::{self, Mode},
     exchange::Scheme,

@@ -1,7 +1,8 @@
 //! Why a connection is closed, and how its kind of client is told.
 
-use super::{connection::Kind, frame};
 use bytes::Bytes;
+
+use super::{frame, kind::Kind};
 
 /// Why we close a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -13,19 +13,9 @@ use super::{
     close::Close,
     direct::{Delivery, Direct},
     frame,
+    kind::Kind,
     queued::Queued,
 };
-
-/// What a client speaks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    /// Centrifugal's client protocol over a WebSocket.
-    Protocol,
-    /// Bare event JSON over a WebSocket.
-    Plain,
-    /// Server-sent events.
-    EventStream,
-}
 
 /// How bytes leave.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::connection::Kind;
+use super::kind::Kind;
 use crate::exchange::{Failure, Origin, Request, Scheme};
 
 /// Appended to the key (RFC 6455 §1.3).

@@ -11,11 +11,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{
-    channel::Rules,
-    connection::{Connection, Kind},
-    frame, protocol,
-};
+use super::{channel::Rules, connection::Connection, frame, kind::Kind, protocol};
 use crate::broker::{
     ChannelName, Draft, History, Publication, Published, Since, SiteId, memory::Memory,
 };

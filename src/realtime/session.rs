@@ -19,10 +19,11 @@ use tokio::{
 use super::{
     channel::{Known, Rules},
     close::Close,
-    connection::{Connection, Kind},
+    connection::Connection,
     direct::{Direct, Input},
     frame::{self, Event, Reader},
     hub::{Hub, Mail, Subscription},
+    kind::Kind,
     protocol::{self, Command, ErrorCode, Request},
 };
 use crate::{broker::Since, config};

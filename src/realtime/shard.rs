@@ -18,9 +18,10 @@ use super::{
     Metrics,
     backlog::Due,
     close::Close,
-    connection::{Connection, Kind, NO_SLOT},
+    connection::{Connection, NO_SLOT},
     frame,
     hub::{Broadcast, Control, Mail, Subscription},
+    kind::Kind,
     protocol::{self, ErrorCode, Subscribed},
 };
 use crate::{

@@ -10,7 +10,7 @@ mod host;
 use http::{Method, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
 
 pub(super) use self::fields::strip_hop_by_hop;
-use super::door::Arrival;
+use super::arrival::Arrival;
 use crate::{
     config,
     exchange::{Failure, Origin, RequestId},

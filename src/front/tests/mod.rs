@@ -23,8 +23,9 @@ use tokio::{
 };
 
 use super::{
+    arrival::Arrival,
     dispatch::{Admission, Destination, Seat},
-    door::{Arrival, Door},
+    door::Door,
     metrics::{Failed, Metrics},
 };
 use crate::{
