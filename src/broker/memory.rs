@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -29,13 +29,16 @@ use crate::config::Broker;
 /// Locks. More than cores, so that two channels seldom share one.
 const STRIPES: usize = 64;
 
-/// How many channels are looked at to find one that can make room.
-const CANDIDATES: usize = 64;
-
 /// Every channel of every site.
 #[derive(Debug)]
 pub struct Memory {
     stripes: Box<[Mutex<Stripe>]>,
+    /// Where room is looked for next.
+    cursor: AtomicUsize,
+    /// Bytes of history, in all stripes.
+    history_bytes: AtomicUsize,
+    /// Channels with a stream, in all stripes.
+    streams: AtomicUsize,
     base_epochs: Box<[AtomicU64]>,
     hasher: RandomState,
     limits: Limits,
@@ -62,10 +65,11 @@ struct Limits {
 #[derive(Debug, Default)]
 struct Stripe {
     channels: HashMap<ChannelName, Channel>,
-    /// Streams in the order in which they were last published to.
-    order: BTreeMap<u64, ChannelName>,
+    /// Streams that nobody follows, by when they were last published to: they make room first.
+    unfollowed: BTreeMap<u64, ChannelName>,
+    /// Streams with history, by when they were last published to.
+    kept: BTreeMap<u64, ChannelName>,
     turn: u64,
-    history_bytes: usize,
     /// Channels that had a stream and lost it: a new one must not look like the old.
     fingerprints: HashSet<u64>,
 }
@@ -108,17 +112,18 @@ impl Memory {
     /// An empty broker for `sites` sites.
     #[must_use]
     pub fn new(config: &Broker, sites: usize, metrics: Metrics) -> Self {
-        let share = |total: usize| total.div_ceil(STRIPES);
+        let epochs = (0..sites).map(|_| AtomicU64::new(Epoch::random().0));
         Self {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            base_epochs: (0..sites)
-                .map(|_| AtomicU64::new(Epoch::random().0))
-                .collect(),
+            cursor: AtomicUsize::new(0),
+            history_bytes: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            base_epochs: epochs.collect(),
             hasher: RandomState::new(),
             limits: Limits {
-                channels: share(config.channels_max),
-                history_bytes: share(config.history_bytes_max.as_usize()),
-                fingerprints: share(config.fingerprints_max),
+                channels: config.channels_max,
+                history_bytes: config.history_bytes_max.as_usize(),
+                fingerprints: config.fingerprints_max.div_ceil(STRIPES),
                 versions: config.versions_max,
             },
             metrics,
@@ -134,43 +139,40 @@ impl Memory {
         history: History,
         deliver: impl FnOnce(ShardSet, &Arc<Publication>),
     ) -> Published {
-        let now = Instant::now();
         let hash = self.hasher.hash_one(channel);
         let mut guard = self.stripe(hash);
         let stripe = &mut *guard;
-        self.revive(stripe, channel, hash);
-        stripe.turn += 1;
-        let turn = stripe.turn;
-        let entry = stripe.channels.entry(channel.clone()).or_default();
-        let created = entry.stream.is_none();
-        let stream = entry
-            .stream
-            .get_or_insert_with(|| Box::new(Stream::new(self.base_epoch(channel.site))));
+        self.open(stripe, channel, hash);
+        let outdated = Published {
+            position: self.unpublished(channel),
+            outdated: true,
+        };
+        let Some(entry) = stripe.channels.get_mut(channel) else {
+            return outdated;
+        };
+        let Some(stream) = entry.stream.as_mut() else {
+            return outdated;
+        };
         if stream.is_outdated(&draft) {
             self.metrics.outdated.inc();
             return Published {
                 position: stream.position(),
-                outdated: true,
+                ..outdated
             };
         }
         let before = stream.history_bytes();
-        let publication = stream.append(draft, history, self.limits.versions, now);
-        stripe.history_bytes = stripe.history_bytes + stream.history_bytes() - before;
-        stripe
-            .order
-            .remove(&std::mem::replace(&mut stream.turn, turn));
-        stripe.order.insert(turn, channel.clone());
+        let publication = stream.append(draft, history, self.limits.versions, Instant::now());
+        self.account(before, stream.history_bytes());
         deliver(entry.shards, &publication);
-        let published = Published {
-            position: stream.position(),
-            outdated: false,
-        };
+        let position = stream.position();
+        stripe.touch(channel);
         self.metrics.publications.inc();
-        if created {
-            self.metrics.channels.inc();
+        drop(guard);
+        self.make_room();
+        Published {
+            position,
+            outdated: false,
         }
-        self.make_room(stripe);
-        published
     }
 
     /// Has `shard` follow `channel`, and tells where the channel stands.
@@ -187,36 +189,46 @@ impl Memory {
         self.revive(stripe, channel, hash);
         let entry = stripe.channels.entry(channel.clone()).or_default();
         entry.shards.insert(shard);
-        match entry.stream.as_mut() {
-            Some(stream) => {
-                let before = stream.history_bytes();
-                stream.trim(history, Instant::now());
-                stripe.history_bytes -= before - stream.history_bytes();
-                Snapshot {
-                    position: stream.position(),
-                    recovered: since.and_then(|since| stream.after(since)),
-                }
-            }
-            None => {
-                let position = self.unpublished(channel);
-                let current = |since: &Since| {
-                    let epoch = since.epoch.as_deref();
-                    since.offset == 0 && epoch.is_none_or(|epoch| position.epoch.is(epoch))
-                };
-                Snapshot {
-                    position,
-                    recovered: since.filter(|since| current(since)).map(|_| Vec::new()),
-                }
-            }
+        let Some(stream) = entry.stream.as_mut() else {
+            let position = self.unpublished(channel);
+            let current = |since: &Since| {
+                let epoch = since.epoch.as_deref();
+                since.offset == 0 && epoch.is_none_or(|epoch| position.epoch.is(epoch))
+            };
+            return Snapshot {
+                position,
+                recovered: since.filter(|since| current(since)).map(|_| Vec::new()),
+            };
+        };
+        stripe.unfollowed.remove(&stream.turn);
+        let before = stream.history_bytes();
+        stream.trim(history, Instant::now());
+        self.account(before, stream.history_bytes());
+        if stream.history_bytes() == 0 {
+            stripe.kept.remove(&stream.turn);
+        }
+        Snapshot {
+            position: stream.position(),
+            recovered: since.and_then(|since| stream.after(since)),
         }
     }
 
     /// `shard` has no subscriber of `channel` any more.
     pub fn unsubscribe(&self, channel: &ChannelName, shard: usize) {
-        let mut stripe = self.stripe(self.hasher.hash_one(channel));
-        if let Some(entry) = stripe.channels.get_mut(channel) {
-            entry.shards.remove(shard);
-            if entry.shards.is_empty() && entry.stream.is_none() {
+        let mut guard = self.stripe(self.hasher.hash_one(channel));
+        let stripe = &mut *guard;
+        let Some(entry) = stripe.channels.get_mut(channel) else {
+            return;
+        };
+        entry.shards.remove(shard);
+        if !entry.shards.is_empty() {
+            return;
+        }
+        match &entry.stream {
+            Some(stream) => {
+                stripe.unfollowed.insert(stream.turn, channel.clone());
+            }
+            None => {
                 stripe.channels.remove(channel);
             }
         }
@@ -235,17 +247,36 @@ impl Memory {
     /// Gives a channel that was evicted a new life, with an epoch of its own: a reader who stood at
     /// offset 0 of the old life must not be told that it has missed nothing.
     fn revive(&self, stripe: &mut Stripe, channel: &ChannelName, hash: u64) {
-        if !stripe.fingerprints.contains(&hash) {
+        if stripe.fingerprints.contains(&hash) {
+            self.open(stripe, channel, hash);
+        }
+    }
+
+    /// Sees to it that `channel` has a stream.
+    fn open(&self, stripe: &mut Stripe, channel: &ChannelName, hash: u64) {
+        let entry = stripe.channels.entry(channel.clone()).or_default();
+        if entry.stream.is_some() {
             return;
         }
-        let entry = stripe.channels.entry(channel.clone()).or_default();
-        if entry.stream.is_none() {
-            stripe.turn += 1;
-            let mut stream = Box::new(Stream::new(Epoch::random()));
-            stream.turn = stripe.turn;
-            entry.stream = Some(stream);
-            stripe.order.insert(stripe.turn, channel.clone());
-            self.metrics.channels.inc();
+        let epoch = if stripe.fingerprints.contains(&hash) {
+            Epoch::random()
+        } else {
+            self.base_epoch(channel.site)
+        };
+        entry.stream = Some(Box::new(Stream::new(epoch)));
+        stripe.touch(channel);
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.metrics.channels.inc();
+    }
+
+    /// Counts history that has grown or shrunk.
+    fn account(&self, before: usize, after: usize) {
+        if after >= before {
+            self.history_bytes
+                .fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.history_bytes
+                .fetch_sub(before - after, Ordering::Relaxed);
         }
     }
 
@@ -271,40 +302,61 @@ impl Memory {
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the limits: history goes first, from the channel published to longest ago; then
-    /// whole channels that nobody follows.
-    fn make_room(&self, stripe: &mut Stripe) {
-        while stripe.history_bytes > self.limits.history_bytes {
-            let holder = stripe.order.values().find(|name| {
-                let channel = stripe.channels.get(*name);
-                let stream = channel.and_then(|channel| channel.stream.as_ref());
-                stream.is_some_and(|stream| stream.history_bytes() > 0)
-            });
-            let Some(holder) = holder.cloned() else { break };
-            let channel = stripe.channels.get_mut(&holder);
-            if let Some(stream) = channel.and_then(|channel| channel.stream.as_mut()) {
-                stripe.history_bytes -= stream.history_bytes();
-                stream.forget();
-                self.metrics.evictions.inc();
+    /// Keeps the limits, one stripe after the other: the oldest publications of the channel
+    /// published to longest ago go first; then whole channels that nobody follows.
+    ///
+    /// Takes one lock at a time, and gives up after a round that found nothing: what is followed
+    /// is bounded by the subscriptions that there may be.
+    fn make_room(&self) {
+        let mut idle = 0;
+        while idle < STRIPES {
+            let excess = self
+                .history_bytes
+                .load(Ordering::Relaxed)
+                .saturating_sub(self.limits.history_bytes);
+            let crowded = self.streams.load(Ordering::Relaxed) > self.limits.channels;
+            if excess == 0 && !crowded {
+                return;
             }
-        }
-        if stripe.order.len() > self.limits.channels {
-            self.evict(stripe);
+            let place = self.cursor.fetch_add(1, Ordering::Relaxed);
+            let mut stripe = self.stripe(place as u64);
+            let dropped = self.drop_oldest(&mut stripe, excess);
+            let evicted = crowded && self.evict(&mut stripe);
+            idle = if dropped || evicted { 0 } else { idle + 1 };
         }
     }
 
-    fn evict(&self, stripe: &mut Stripe) {
-        let unfollowed = stripe.order.iter().take(CANDIDATES).find(|(_, name)| {
-            let channel = stripe.channels.get(*name);
-            channel.is_some_and(|channel| channel.shards.is_empty())
-        });
-        let Some((turn, name)) = unfollowed.map(|(turn, name)| (*turn, name.clone())) else {
-            return;
-        };
-        stripe.order.remove(&turn);
-        if let Some(stream) = stripe.channels.remove(&name).and_then(|c| c.stream) {
-            stripe.history_bytes -= stream.history_bytes();
+    /// Drops the oldest publications of one channel, `excess` bytes at least or all there are.
+    fn drop_oldest(&self, stripe: &mut Stripe, excess: usize) -> bool {
+        if excess == 0 {
+            return false;
         }
+        let Some((turn, name)) = stripe.kept.first_key_value() else {
+            return false;
+        };
+        let (turn, channel) = (*turn, stripe.channels.get_mut(name));
+        let Some(stream) = channel.and_then(|channel| channel.stream.as_mut()) else {
+            return false;
+        };
+        let before = stream.history_bytes();
+        stream.shrink(excess);
+        self.account(before, stream.history_bytes());
+        if stream.history_bytes() == 0 {
+            stripe.kept.remove(&turn);
+        }
+        true
+    }
+
+    /// Ends the stream published to longest ago that nobody follows.
+    fn evict(&self, stripe: &mut Stripe) -> bool {
+        let Some((turn, name)) = stripe.unfollowed.pop_first() else {
+            return false;
+        };
+        stripe.kept.remove(&turn);
+        if let Some(stream) = stripe.channels.remove(&name).and_then(|c| c.stream) {
+            self.account(stream.history_bytes(), 0);
+        }
+        self.streams.fetch_sub(1, Ordering::Relaxed);
         self.metrics.evictions.inc();
         self.metrics.channels.dec();
         if stripe.fingerprints.len() >= self.limits.fingerprints {
@@ -316,6 +368,29 @@ impl Memory {
             }
         }
         stripe.fingerprints.insert(self.hasher.hash_one(&name));
+        true
+    }
+}
+
+impl Stripe {
+    /// Moves a channel's stream to the end of the line.
+    fn touch(&mut self, name: &ChannelName) {
+        self.turn += 1;
+        let Some(entry) = self.channels.get_mut(name) else {
+            return;
+        };
+        let Some(stream) = entry.stream.as_mut() else {
+            return;
+        };
+        let before = std::mem::replace(&mut stream.turn, self.turn);
+        self.unfollowed.remove(&before);
+        self.kept.remove(&before);
+        if entry.shards.is_empty() {
+            self.unfollowed.insert(self.turn, name.clone());
+        }
+        if stream.history_bytes() > 0 {
+            self.kept.insert(self.turn, name.clone());
+        }
     }
 }
 

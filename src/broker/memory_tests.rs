@@ -55,7 +55,16 @@ fn since(offset: u64, epoch: Option<Epoch>) -> Since {
 }
 
 fn recovered(broker: &Memory, channel: &ChannelName, since: &Since) -> Option<Vec<u64>> {
-    let snapshot = broker.subscribe(channel, 0, Some(since), HISTORY);
+    recovered_with(broker, channel, since, HISTORY)
+}
+
+fn recovered_with(
+    broker: &Memory,
+    channel: &ChannelName,
+    since: &Since,
+    history: History,
+) -> Option<Vec<u64>> {
+    let snapshot = broker.subscribe(channel, 0, Some(since), history);
     snapshot
         .recovered
         .map(|list| list.iter().map(|p| p.offset).collect())
@@ -215,23 +224,82 @@ fn a_full_set_of_fingerprints_voids_the_positions_of_channels_without_a_stream()
 }
 
 #[test]
-fn history_stays_within_its_bytes_and_positions_go_on() {
+fn history_stays_within_its_bytes_and_what_is_newest_stays() {
     let mut broker = broker();
-    broker.limits.history_bytes = 200;
+    broker.limits.history_bytes = 300;
     let post = channel(0, "post:26");
     for _ in 0..3 {
         publish(&broker, &post, draft("1"));
     }
     let position = broker.position(&post);
     assert_eq!(position.offset, 3);
+    assert!(broker.history_bytes.load(Ordering::Relaxed) <= 300);
+    let epoch = Some(position.epoch);
+    assert_eq!(recovered(&broker, &post, &since(0, epoch)), None);
     assert_eq!(
-        recovered(&broker, &post, &since(0, Some(position.epoch))),
-        None
+        recovered(&broker, &post, &since(1, epoch)),
+        Some(vec![2, 3])
     );
-    let bytes: usize = broker
-        .stripes
-        .iter()
-        .map(|s| s.lock().unwrap().history_bytes)
-        .sum();
-    assert!(bytes <= 200);
+}
+
+#[test]
+fn one_busy_channel_may_use_what_the_others_leave() {
+    let broker = broker();
+    let post = channel(0, "post:26");
+    let large = History {
+        size: 100,
+        ttl: HISTORY.ttl,
+    };
+    let data = Bytes::from(vec![b'1'; 60 << 10]);
+    for _ in 0..100 {
+        let draft = Draft {
+            data: data.clone(),
+            ..Draft::default()
+        };
+        broker.publish(&post, draft, large, |_, _| ());
+    }
+    let epoch = Some(broker.position(&post).epoch);
+    assert_eq!(
+        recovered_with(&broker, &post, &since(0, epoch), large)
+            .unwrap()
+            .len(),
+        100
+    );
+}
+
+#[test]
+fn followed_channels_do_not_keep_others_from_making_room() {
+    let mut broker = broker();
+    broker.limits.channels = 10;
+    for n in 0..200 {
+        let followed = channel(0, &format!("post:{n}"));
+        broker.subscribe(&followed, 0, None, HISTORY);
+        publish(&broker, &followed, draft("1"));
+    }
+    for n in 0..1_000 {
+        publish(&broker, &channel(0, &format!("quiet:{n}")), draft("1"));
+    }
+    assert_eq!(broker.streams.load(Ordering::Relaxed), 200);
+    for n in 0..200 {
+        let followed = channel(0, &format!("post:{n}"));
+        assert_eq!(broker.position(&followed).offset, 1, "{n}");
+        broker.unsubscribe(&followed, 0);
+    }
+    publish(&broker, &channel(0, "last"), draft("1"));
+    assert!(
+        broker.streams.load(Ordering::Relaxed) <= 10,
+        "it shrinks again"
+    );
+}
+
+#[test]
+fn every_byte_of_history_is_counted_off_again() {
+    let mut broker = broker();
+    for n in 0..50 {
+        publish(&broker, &channel(0, &format!("post:{n}")), draft("1"));
+    }
+    (broker.limits.channels, broker.limits.history_bytes) = (0, 0);
+    publish(&broker, &channel(0, "last"), draft("1"));
+    assert_eq!(broker.history_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(broker.streams.load(Ordering::Relaxed), 0);
 }

@@ -121,10 +121,15 @@ impl Stream {
         }
     }
 
-    /// Drops all history; positions go on.
-    pub(super) fn forget(&mut self) {
-        self.history = VecDeque::new();
-        self.history_bytes = 0;
+    /// Drops the oldest publications, `bytes` at least or all there are; positions go on.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let target = self.history_bytes.saturating_sub(bytes);
+        while self.history_bytes > target {
+            let Some((_, dropped)) = self.history.pop_front() else {
+                return;
+            };
+            self.history_bytes -= weight(&dropped);
+        }
     }
 
     /// All that came after `since`, or `None` where something of it is gone or it belongs to
