@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    hmac::{self, HMAC_SHA256},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// Signatures of one request that are looked at; a rotation needs two.
@@ -25,32 +28,34 @@ pub struct Content<'a> {
 /// Compared in constant time. Schemes other than `v1` are passed over.
 #[must_use]
 pub fn fits(key: &[u8], content: Content<'_>, signatures: &str) -> bool {
-    let key = hmac::Key::new(HMAC_SHA256, key);
-    let message = message(content);
+    let own = tag(key, content);
     signatures
         .split_ascii_whitespace()
         .take(SIGNATURES_MAX)
         .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
-        .any(|tag| hmac::verify(&key, &message, &tag).is_ok())
+        .any(|tag| verify_slices_are_equal(own.as_ref(), &tag).is_ok())
 }
 
 /// Signs `content`; the value of a `webhook-signature` header.
 #[must_use]
 pub fn sign(key: &[u8], content: Content<'_>) -> String {
-    let key = hmac::Key::new(HMAC_SHA256, key);
-    let tag = hmac::sign(&key, &message(content));
-    format!("v1,{}", STANDARD.encode(tag))
+    format!("v1,{}", STANDARD.encode(tag(key, content)))
 }
 
 /// Whether `timestamp` is at most `window` from `now`, either way; all in Unix seconds.
 #[must_use]
-pub fn is_fresh(timestamp: u64, now: u64, window: Duration) -> bool {
+pub const fn is_fresh(timestamp: u64, now: u64, window: Duration) -> bool {
     timestamp.abs_diff(now) <= window.as_secs()
 }
 
-fn message(content: Content<'_>) -> Vec<u8> {
-    let head = [content.id, ".", content.timestamp, "."].concat();
-    [head.as_bytes(), content.body].concat()
+/// The body may be large, so it is hashed where it lies.
+fn tag(key: &[u8], content: Content<'_>) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(HMAC_SHA256, key));
+    for part in [content.id, ".", content.timestamp, "."] {
+        context.update(part.as_bytes());
+    }
+    context.update(content.body);
+    context.sign()
 }
 
 #[cfg(test)]

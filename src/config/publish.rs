@@ -23,6 +23,8 @@ pub struct Publish {
     pub timestamp_window: Duration,
     /// Requests whose ids are remembered.
     pub ids_max: usize,
+    /// Bytes of their replies together.
+    pub replies_max: Bytes,
     /// From the first byte of a request to its last, and between two requests.
     pub read_timeout: Duration,
 }
@@ -59,6 +61,11 @@ impl Publish {
             seconds(1)..=seconds(3_600),
         );
         let ids_max = section.count("ids_max", 500_000, 1..=100_000_000);
+        let replies_max = section.within(
+            "replies_max",
+            Bytes(64 << 20),
+            Bytes(1 << 20)..=Bytes(1 << 40),
+        );
         let read_timeout = section.within("read_timeout", seconds(30), seconds(1)..=seconds(3_600));
         section.finish();
         Some(Self {
@@ -70,6 +77,7 @@ impl Publish {
             batch_max,
             timestamp_window,
             ids_max,
+            replies_max,
             read_timeout,
         })
     }

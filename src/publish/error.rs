@@ -10,7 +10,7 @@ use crate::realtime::Refused;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A header that the signature needs is not there once.
-    #[error("missing header: {0}")]
+    #[error("header not there exactly once: {0}")]
     MissingHeader(&'static str),
     /// The timestamp is no number, or too far from our clock.
     #[error("timestamp outside the window: set the clock of both sides")]
@@ -54,6 +54,9 @@ pub enum Error {
     /// Only POST publishes.
     #[error("the method must be POST")]
     NotPost,
+    /// The request with the same id that this one waited for failed.
+    #[error("the first request with this id failed: try again")]
+    FirstFailed,
     /// The process stops.
     #[error("stopping: try again")]
     Stopping,
@@ -69,6 +72,7 @@ impl Error {
             Self::UnknownMethod => (StatusCode::NOT_FOUND, 104),
             Self::NotPost => (StatusCode::METHOD_NOT_ALLOWED, 104),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 100),
+            Self::FirstFailed => (StatusCode::SERVICE_UNAVAILABLE, 1011),
             Self::MissingHeader(_) => (StatusCode::UNAUTHORIZED, 1001),
             Self::Timestamp => (StatusCode::UNAUTHORIZED, 1002),
             Self::Signature => (StatusCode::UNAUTHORIZED, 1003),
@@ -112,6 +116,7 @@ impl Error {
             Self::UnknownMethod => "unknown_method",
             Self::NotPost => "not_post",
             Self::Stopping => "stopping",
+            Self::FirstFailed => "first_failed",
         }
     }
 }

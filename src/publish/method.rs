@@ -206,6 +206,11 @@ impl Message {
             }
             tags.insert("key".into(), Value::String(key.clone()));
         }
+        if self.version_epoch.len() > KEY_MAX {
+            return Err(Error::Bad(format!(
+                "version_epoch: at most {KEY_MAX} bytes"
+            )));
+        }
         let tags = (!tags.is_empty()).then(|| Value::Object(tags).to_string());
         if tags
             .as_ref()

@@ -102,7 +102,11 @@ impl Publisher {
         // What was signed in the second of our start may have been handled by the process before.
         let started = unix_now() + 1;
         let verifier = Verifier::new(keys.collect(), config.timestamp_window, started);
-        let replies = Replies::new(config.ids_max, verifier.window());
+        let replies = Replies::new(
+            config.ids_max,
+            config.replies_max.as_usize(),
+            verifier.window(),
+        );
         Self(Arc::new(Inner {
             config: config.clone(),
             replies: Arc::new(replies),
@@ -225,7 +229,7 @@ impl Publisher {
         reply
             .ok()
             .and_then(|reply| reply.clone())
-            .ok_or(Error::Stopping)
+            .ok_or(Error::FirstFailed)
     }
 
     fn commands(&self, site: SiteId) -> Commands {

@@ -29,6 +29,7 @@ pub(super) struct Reply {
 pub(super) struct Replies {
     kept: Mutex<Kept>,
     ids_max: usize,
+    bytes_max: usize,
     window: u64,
 }
 
@@ -39,11 +40,17 @@ struct Kept {
     by_id: HashMap<Arc<Key>, Entry>,
     /// Ids by the last second in which their timestamp can pass.
     expiry: BTreeMap<u64, Vec<Arc<Key>>>,
+    /// Bytes of all replies.
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     digest: [u8; 32],
+    /// The last second in which a timestamp that was seen with the id can pass.
+    last: u64,
+    /// Bytes of the reply, once it is there.
+    bytes: usize,
     reply: watch::Receiver<Option<Reply>>,
 }
 
@@ -61,16 +68,15 @@ pub(super) enum Turn {
 pub(super) struct Pending {
     replies: Arc<Replies>,
     key: Arc<Key>,
-    /// The last second in which the request's timestamp can pass.
-    last: u64,
     reply: watch::Sender<Option<Reply>>,
 }
 
 impl Replies {
-    pub(super) fn new(ids_max: usize, window: std::time::Duration) -> Self {
+    pub(super) fn new(ids_max: usize, bytes_max: usize, window: std::time::Duration) -> Self {
         Self {
             kept: Mutex::default(),
             ids_max,
+            bytes_max,
             window: window.as_secs(),
         }
     }
@@ -82,28 +88,41 @@ impl Replies {
         body: &[u8],
         now: u64,
     ) -> Result<Turn, Error> {
-        let mut kept = self.lock();
-        kept.expire(now);
-        let key = Arc::new((verified.site, verified.id.clone()));
+        // Before the lock: others must not wait for a large body.
         let digest = sha256(body);
-        if let Some(entry) = kept.by_id.get(&key) {
-            return if entry.digest == digest {
-                Ok(Turn::Again(entry.reply.clone()))
-            } else {
-                Err(Error::IdReused)
-            };
+        let key = Arc::new((verified.site, verified.id.clone()));
+        let last = verified.timestamp.saturating_add(self.window);
+        let mut guard = self.lock();
+        let kept = &mut *guard;
+        kept.expire(now);
+        if let Some(entry) = kept.by_id.get_mut(&key) {
+            if entry.digest != digest {
+                return Err(Error::IdReused);
+            }
+            if last > entry.last {
+                // Signed anew: this one, too, could be played again until its own end.
+                entry.last = last;
+                kept.expiry.entry(last).or_default().push(Arc::clone(&key));
+            }
+            return Ok(Turn::Again(entry.reply.clone()));
         }
-        if kept.by_id.len() >= self.ids_max {
+        if kept.by_id.len() >= self.ids_max || kept.bytes >= self.bytes_max {
             return Err(Error::IdsFull);
         }
         let (sender, reply) = watch::channel(None);
-        let last = verified.timestamp.saturating_add(self.window);
-        kept.by_id.insert(Arc::clone(&key), Entry { digest, reply });
+        kept.by_id.insert(
+            Arc::clone(&key),
+            Entry {
+                digest,
+                last,
+                bytes: 0,
+                reply,
+            },
+        );
         kept.expiry.entry(last).or_default().push(Arc::clone(&key));
         Ok(Turn::First(Pending {
             replies: Arc::clone(self),
             key,
-            last,
             reply: sender,
         }))
     }
@@ -119,8 +138,13 @@ impl Kept {
             if *first.key() >= now {
                 return;
             }
-            for key in first.remove() {
-                self.by_id.remove(&key);
+            let (second, keys) = first.remove_entry();
+            for key in keys {
+                let ended = |entry: &Entry| entry.last <= second;
+                if self.by_id.get(&key).is_some_and(ended) {
+                    let gone = self.by_id.remove(&key);
+                    self.bytes -= gone.map_or(0, |entry| entry.bytes);
+                }
             }
         }
     }
@@ -129,6 +153,13 @@ impl Kept {
 impl Pending {
     /// Keeps the reply for whoever asks again.
     pub(super) fn done(self, reply: Reply) {
+        let mut guard = self.replies.lock();
+        let kept = &mut *guard;
+        if let Some(entry) = kept.by_id.get_mut(&self.key) {
+            entry.bytes = reply.body.len();
+            kept.bytes += entry.bytes;
+        }
+        drop(guard);
         self.reply.send_replace(Some(reply));
     }
 }
@@ -137,10 +168,12 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if self.reply.borrow().is_none() {
             // Not handled to its end, or worth another try: the same id may come again.
-            let mut kept = self.replies.lock();
-            kept.by_id.remove(&self.key);
-            if let Some(keys) = kept.expiry.get_mut(&self.last) {
-                keys.retain(|key| !Arc::ptr_eq(key, &self.key));
+            let mut guard = self.replies.lock();
+            let kept = &mut *guard;
+            if let Some(entry) = kept.by_id.remove(&self.key)
+                && let Some(keys) = kept.expiry.get_mut(&entry.last)
+            {
+                keys.retain(|key| *key != self.key);
             }
         }
     }
@@ -159,7 +192,7 @@ mod tests {
     use super::*;
 
     fn replies(ids_max: usize) -> Arc<Replies> {
-        Arc::new(Replies::new(ids_max, Duration::from_secs(300)))
+        Arc::new(Replies::new(ids_max, 4, Duration::from_secs(300)))
     }
 
     fn verified(id: &str) -> Verified {
@@ -244,6 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn a_repeat_that_was_signed_anew_is_known_until_its_own_end() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        let later = Verified {
+            timestamp: 1_200,
+            ..verified("a")
+        };
+        for now in [1_200, 1_301, 1_500] {
+            let turn = replies.enter(&later, b"body", now);
+            assert!(matches!(turn, Ok(Turn::Again(_))), "{now}");
+        }
+        assert!(matches!(
+            replies.enter(&later, b"body", 1_501),
+            Ok(Turn::First(_))
+        ));
+    }
+
+    #[test]
     fn full_refuses_what_is_new_and_forgets_nothing() {
         let replies = replies(1);
         first(&replies, "a").done(reply());
@@ -255,6 +306,24 @@ mod tests {
             replies.enter(&verified("a"), b"body", 1_000),
             Ok(Turn::Again(_))
         ));
+    }
+
+    #[test]
+    fn the_bytes_of_replies_are_bounded_and_counted_off_again() {
+        let replies = replies(9);
+        first(&replies, "a").done(reply());
+        first(&replies, "b").done(reply());
+        let full = replies.enter(&verified("c"), b"body", 1_000);
+        assert_eq!(full.unwrap_err(), Error::IdsFull);
+        let later = Verified {
+            timestamp: 1_301,
+            ..verified("c")
+        };
+        assert!(matches!(
+            replies.enter(&later, b"body", 1_301),
+            Ok(Turn::First(_))
+        ));
+        assert_eq!(replies.lock().bytes, 0);
     }
 
     #[test]
