@@ -45,6 +45,11 @@ impl Due {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let first = self.first.as_ref().map_or(0, Bytes::len);
+        first + self.rest.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// The one frame, or all of them back.
     pub(super) fn single(self) -> Result<Bytes, Self> {
         match self {
@@ -122,11 +127,20 @@ impl Backlog {
         }
     }
 
-    /// Drops all data that was not begun, for a close frame that nothing may follow or delay.
-    pub(super) fn drop_data(&mut self) {
-        let begun = usize::from(self.torn == Some(Lane::Data));
-        self.data.truncate(begun);
+    /// Appends the last frame: all that was not begun is dropped, since nothing may follow or
+    /// delay it.
+    pub(super) fn close(&mut self, frame: Bytes) {
+        self.data
+            .truncate(usize::from(self.torn == Some(Lane::Data)));
+        self.control
+            .truncate(usize::from(self.torn == Some(Lane::Control)));
         self.data_bytes = self.data.iter().map(Bytes::len).sum();
+        self.control.push_back(frame);
+    }
+
+    /// Bytes of data that wait.
+    pub(super) const fn data_bytes(&self) -> usize {
+        self.data_bytes
     }
 
     /// What is to be written next, as far as it fits one record.
@@ -235,11 +249,21 @@ mod tests {
     fn a_close_drops_all_but_the_begun_frame() {
         let mut backlog = data(&["first", "second"]);
         backlog.advance(1);
-        backlog.drop_data();
-        backlog.push_control(Bytes::from_static(b"CLOSE"));
+        backlog.close(Bytes::from_static(b"CLOSE"));
         assert_eq!(next(&backlog), b"irstCLOSE");
         backlog.advance(9);
         assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn a_close_has_room_however_many_control_frames_wait() {
+        let mut backlog = Backlog::default();
+        for _ in 0..100 {
+            backlog.push_control(Bytes::from_static(b"PONG"));
+        }
+        backlog.advance(1);
+        backlog.close(Bytes::from_static(b"CLOSE"));
+        assert_eq!(next(&backlog), b"ONGCLOSE");
     }
 
     #[test]

@@ -76,13 +76,21 @@ impl Connection {
 
     /// Closes the connection; the first reason wins.
     pub(super) fn close(&self, reason: Close) {
-        if self.is_closing() {
-            return;
-        }
-        self.metrics.closed(reason);
-        match &self.outgoing {
+        let first = match &self.outgoing {
             Outgoing::Direct(direct) => direct.close(reason.frame(self.kind)),
             Outgoing::Queued(queued) => queued.end(),
+        };
+        if first {
+            self.metrics.closed(reason);
+        }
+    }
+
+    /// Bytes that wait for the browser.
+    pub(super) fn waiting(&self) -> usize {
+        match &self.outgoing {
+            Outgoing::Direct(direct) => direct.waiting(),
+            // Never subscribes after its beginning.
+            Outgoing::Queued(_) => 0,
         }
     }
 
@@ -122,4 +130,23 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.metrics.connections.dec();
     }
+}
+
+/// A random UUID (RFC 9562 version 4): names a client, proves nothing.
+pub(super) fn random_id() -> String {
+    let mut bytes = [0; 16];
+    // Without random bytes the name is not unique; nothing relies on that yet.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let n = u128::from_be_bytes(bytes);
+    let n = n & !(0xf000 << 64) & !(0xc << 60) | (0x4000 << 64) | (0x8 << 60);
+    let hex = format!("{n:032x}");
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
+    [
+        part(0..8),
+        part(8..12),
+        part(12..16),
+        part(16..20),
+        part(20..32),
+    ]
+    .join("-")
 }

@@ -114,7 +114,7 @@ impl Direct {
             if wire.backlog.push(frame.clone(), self.limits) == Err(Full) {
                 // What is waiting may fit the socket now.
                 if wire.flush(&self.socket).is_err() {
-                    return Delivery::Gone;
+                    return self.flush_and_wake(wire);
                 }
                 if wire.backlog.push(frame, self.limits) == Err(Full) {
                     return Delivery::Slow;
@@ -135,19 +135,26 @@ impl Direct {
     }
 
     /// Queues the last frame, ahead of waiting data, which is dropped. The first close wins.
-    pub(super) fn close(&self, frame: Bytes) {
+    ///
+    /// Whether this was the first.
+    pub(super) fn close(&self, frame: Bytes) -> bool {
         let mut wire = self.lock();
         if wire.phase != Phase::Open {
-            return;
+            return false;
         }
-        wire.backlog.drop_data();
-        wire.backlog.push_control(frame);
+        wire.backlog.close(frame);
         wire.phase = Phase::Closing;
         if wire.flush(&self.socket).is_err() {
             wire.phase = Phase::Dead;
         }
         drop(wire);
         self.wake.notify_one();
+        true
+    }
+
+    /// Bytes that wait for the socket.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().backlog.data_bytes()
     }
 
     /// Writes what waits, as far as the socket takes it.

@@ -187,18 +187,18 @@ impl Hub {
             }))
     }
 
-    /// Sends `mail` to its connection's shard; waits for room.
-    pub(super) async fn mail(&self, mail: Mail) {
+    /// Sends `mail` to its connection's shard; waits for room. `false` once the shard has stopped.
+    pub(super) async fn mail(&self, mail: Mail) -> bool {
         let shard = match &mail {
             Mail::Join(connection)
             | Mail::Say { connection, .. }
             | Mail::Unsubscribe { connection, .. } => connection.shard,
             Mail::Subscribe(subscription) => subscription.connection.shard,
-            Mail::Broadcast(_) => return,
+            Mail::Broadcast(_) => return false,
         };
-        if let Some(shard) = self.shards.get(shard) {
-            // A shard that has stopped closes its connections by itself.
-            let _ = shard.mail.send(mail).await;
+        match self.shards.get(shard) {
+            Some(shard) => shard.mail.send(mail).await.is_ok(),
+            None => false,
         }
     }
 

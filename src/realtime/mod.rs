@@ -122,7 +122,10 @@ impl Realtime {
                 browsers: Slab::new(),
                 channels: Slab::new(),
                 names: HashMap::new(),
+                backlog_bytes_max: config.backlog_bytes_max.as_usize(),
                 touched: Vec::new(),
+                work: 0,
+                replied: 0,
                 stopping: false,
             };
             tasks.spawn(shard.run(tasks.clone()));

@@ -178,7 +178,7 @@ enum Outcome<'a> {
         ping: u64,
         pong: bool,
     },
-    Subscribe(SubscribeResult<'a>),
+    Subscribe(SubscribeResult),
     Unsubscribe {},
     Ping {},
     Error {
@@ -188,7 +188,7 @@ enum Outcome<'a> {
 }
 
 #[derive(Serialize)]
-struct SubscribeResult<'a> {
+struct SubscribeResult {
     #[serde(skip_serializing_if = "is_false")]
     recoverable: bool,
     positioned: bool,
@@ -198,8 +198,6 @@ struct SubscribeResult<'a> {
     was_recovering: bool,
     #[serde(skip_serializing_if = "is_false")]
     recovered: bool,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    publications: &'a [Box<RawValue>],
 }
 
 #[expect(
@@ -229,21 +227,12 @@ pub(super) fn connected(id: u32, client: &str, ping_seconds: u64) -> Vec<u8> {
 
 pub(super) fn subscribed(id: u32, subscribed: &Subscribed<'_>) -> Vec<u8> {
     let recovered = subscribed.recovery.flatten();
-    let publications: Vec<Box<RawValue>> = recovered
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|publication| {
-            let mut json = Vec::new();
-            write_publication(&mut json, publication);
-            RawValue::from_string(String::from_utf8(json).ok()?).ok()
-        })
-        .collect();
     let offset = match recovered {
         // The SDK counts on from the publications that follow.
         Some(_) => subscribed.asked,
         None => subscribed.position.offset,
     };
-    reply(
+    let mut json = reply(
         id,
         Outcome::Subscribe(SubscribeResult {
             recoverable: subscribed.recoverable,
@@ -252,9 +241,28 @@ pub(super) fn subscribed(id: u32, subscribed: &Subscribed<'_>) -> Vec<u8> {
             offset,
             was_recovering: subscribed.recovery.is_some(),
             recovered: recovered.is_some(),
-            publications: &publications,
         }),
-    )
+    );
+    let publications = recovered.unwrap_or_default();
+    if !publications.is_empty() {
+        // Written past the serialiser: what is JSON already is neither read nor copied again.
+        json.truncate(json.len() - "}}".len());
+        for (n, publication) in publications.iter().enumerate() {
+            let before: &[u8] = if n == 0 { b",\"publications\":[" } else { b"," };
+            json.extend_from_slice(before);
+            write_publication(&mut json, publication);
+        }
+        json.extend_from_slice(b"]}}");
+    }
+    json
+}
+
+/// What `publications` weigh in a reply, roughly and never less.
+pub(super) fn weight(publications: &[std::sync::Arc<Publication>]) -> usize {
+    let tags = |publication: &Publication| publication.tags.as_ref().map_or(0, |tags| tags.len());
+    let each = publications.iter();
+    each.map(|publication| publication.data.len() + tags(publication) + 64)
+        .sum()
 }
 
 pub(super) fn unsubscribed(id: u32) -> Vec<u8> {

@@ -59,14 +59,15 @@ impl Queued {
         Delivery::Taken
     }
 
-    /// Ends the stream; what waits is dropped.
-    pub(super) fn end(&self) {
+    /// Ends the stream; what waits is dropped. Whether this was the first end.
+    pub(super) fn end(&self) -> bool {
         let mut state = self.lock();
-        state.ended = true;
+        let first = !std::mem::replace(&mut state.ended, true);
         state.waiting = VecDeque::new();
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
+        first
     }
 
     pub(super) fn is_ended(&self) -> bool {

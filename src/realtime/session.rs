@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     channel::{Known, Rules},
     close::Close,
-    connection::Connection,
+    connection::{Connection, random_id},
     direct::{Direct, Input},
     frame::{self, Event, Reader},
     hub::{Hub, Mail, Subscription},
@@ -73,9 +73,11 @@ impl Session {
             config.ping_interval
         };
         let next = now + first;
-        // A page subscribes to all its channels at once: that many may always come in a burst.
+        // A page connects and subscribes to all its channels at once: that may always come in a
+        // burst, and a second's commands more.
         let channels = u32::try_from(config.channels_per_connection_max).unwrap_or(u32::MAX);
-        let burst = f64::from(config.commands_per_second_max.max(channels));
+        let rate = f64::from(config.commands_per_second_max);
+        let burst = f64::from(channels) + 1.0 + rate;
         Self {
             connection,
             hub,
@@ -99,9 +101,9 @@ impl Session {
         };
         // Held from before the shard hears of us, so that it hears of our end in any case.
         let _leave = self.hub.leave(&connection);
-        self.hub.mail(Mail::Join(Arc::clone(&connection))).await;
+        self.mail(Mail::Join(Arc::clone(&connection))).await;
         for subscription in channels {
-            self.hub.mail(Mail::Subscribe(subscription)).await;
+            self.mail(Mail::Subscribe(subscription)).await;
         }
         self.take(&read_ahead).await;
         drop(read_ahead);
@@ -163,7 +165,8 @@ impl Session {
     async fn take(&mut self, mut bytes: &[u8]) {
         loop {
             match self.reader.feed(&mut bytes) {
-                Ok(Some(event)) => self.on_event(event).await,
+                Ok(Some(event)) if !self.connection.is_closing() => self.on_event(event).await,
+                Ok(Some(_)) => return,
                 Ok(None) => return,
                 Err(violation) => return self.connection.close(Close::Violation(violation)),
             }
@@ -224,13 +227,12 @@ impl Session {
             Request::Unsubscribe(unsubscribe) => {
                 let connection = Arc::clone(&self.connection);
                 let channel = unsubscribe.channel.into();
-                self.hub
-                    .mail(Mail::Unsubscribe {
-                        connection,
-                        id,
-                        channel,
-                    })
-                    .await;
+                self.mail(Mail::Unsubscribe {
+                    connection,
+                    id,
+                    channel,
+                })
+                .await;
             }
             Request::Ping => self.say(protocol::ponged(id)).await,
             Request::Refused(error) => self.say(protocol::refused(id, error)).await,
@@ -246,7 +248,7 @@ impl Session {
         self.connected = true;
         self.next = Instant::now() + self.config.ping_interval;
         let ping = self.config.ping_interval.as_secs();
-        let reply = protocol::connected(id, &random_uuid(), ping);
+        let reply = protocol::connected(id, &random_id(), ping);
         self.connection.say(&reply);
     }
 
@@ -264,13 +266,20 @@ impl Session {
             },
             Err(error) => return self.say(protocol::refused(id, error)).await,
         };
-        self.hub.mail(Mail::Subscribe(mail)).await;
+        self.mail(Mail::Subscribe(mail)).await;
+    }
+
+    /// Has the shard do something; one that has stopped can't close us by itself any more.
+    async fn mail(&self, mail: Mail) {
+        if !self.hub.mail(mail).await {
+            self.connection.close(Close::Shutdown);
+        }
     }
 
     /// Replies by way of the shard, so that no reply overtakes an earlier one.
     async fn say(&self, json: Vec<u8>) {
         let connection = Arc::clone(&self.connection);
-        self.hub.mail(Mail::Say { connection, json }).await;
+        self.mail(Mail::Say { connection, json }).await;
     }
 
     fn check(
@@ -379,23 +388,4 @@ async fn linger(direct: &Direct) -> io::Result<()> {
         }
         yield_now().await;
     }
-}
-
-/// A random UUID (RFC 9562 version 4): names a client, proves nothing.
-fn random_uuid() -> String {
-    let mut bytes = [0; 16];
-    // Without random bytes the name is not unique; nothing relies on that yet.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    let n = u128::from_be_bytes(bytes);
-    let n = n & !(0xf000 << 64) & !(0xc << 60) | (0x4000 << 64) | (0x8 << 60);
-    let hex = format!("{n:032x}");
-    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
-    [
-        part(0..8),
-        part(8..12),
-        part(12..16),
-        part(16..20),
-        part(20..32),
-    ]
-    .join("-")
 }

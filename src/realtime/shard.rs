@@ -32,6 +32,12 @@ use crate::{
 /// Mails taken in one turn.
 const TURN: usize = 256;
 
+/// Deliveries gathered, or hundreds of bytes of replies written, before others may run.
+const WORK_A_POLL: usize = 10_000;
+
+/// Bytes of replies that are held before they are flushed.
+const REPLIES_A_FLUSH: usize = 4 << 20;
+
 /// Connections flushed before others may run: a page request waits no longer than that.
 const YIELD_EVERY: usize = 64;
 
@@ -42,11 +48,16 @@ pub(super) struct Shard {
     pub(super) control: UnboundedReceiver<Control>,
     pub(super) broker: Arc<Memory>,
     pub(super) channels_per_connection_max: usize,
+    pub(super) backlog_bytes_max: usize,
     pub(super) metrics: Metrics,
     pub(super) browsers: Slab<Browser>,
     pub(super) channels: Slab<Channel>,
     pub(super) names: HashMap<ChannelName, usize>,
     pub(super) touched: Vec<usize>,
+    /// Since others last ran.
+    pub(super) work: usize,
+    /// Bytes of replies since the last flush.
+    pub(super) replied: usize,
     pub(super) stopping: bool,
 }
 
@@ -92,8 +103,21 @@ impl Shard {
             }
             for mail in batch.drain(..) {
                 self.on_mail(mail);
+                self.rest().await;
             }
             self.flush().await;
+        }
+    }
+
+    /// Lets others run after much work, and lets go of replies that have grown large. What is due
+    /// otherwise stays together until the end of the turn.
+    async fn rest(&mut self) {
+        if self.replied >= REPLIES_A_FLUSH {
+            self.flush().await;
+        }
+        if self.work >= WORK_A_POLL {
+            self.work = 0;
+            yield_now().await;
         }
     }
 
@@ -193,9 +217,16 @@ impl Shard {
             return self.refuse(slot, wish.id, ErrorCode::LimitExceeded);
         }
         let since = wish.since.as_ref();
-        let snapshot = self
+        let mut snapshot = self
             .broker
             .subscribe(&wish.channel, self.number, since, wish.history);
+        let waits = browser.due.bytes() + browser.connection.waiting();
+        let missed = snapshot.recovered.as_deref().map_or(0, protocol::weight);
+        if missed > 0 && waits + missed > self.backlog_bytes_max {
+            // All of it at once would make the browser slow, now and each time it comes back:
+            // it is told of the gap, and takes a snapshot of its own.
+            snapshot.recovered = None;
+        }
         if wish.strict && since.is_some() && snapshot.recovered.is_none() {
             if known.is_none() {
                 self.broker.unsubscribe(&wish.channel, self.number);
@@ -270,6 +301,8 @@ impl Shard {
                 self.touched.push(slot);
             }
             browser.due.push(frame::text(json));
+            self.replied += json.len();
+            self.work += json.len() / 100;
         }
     }
 
@@ -281,6 +314,7 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(index) else {
             return;
         };
+        self.work += channel.members.len();
         let offset = broadcast.publication.offset;
         let mut gaps = Vec::new();
         for (key, member) in &mut channel.members {
@@ -324,6 +358,7 @@ impl Shard {
 
     /// Hands each touched connection what is due to it.
     async fn flush(&mut self) {
+        self.replied = 0;
         let mut touched = std::mem::take(&mut self.touched);
         let mut messages = 0;
         for (n, slot) in touched.drain(..).enumerate() {

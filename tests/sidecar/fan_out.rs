@@ -280,3 +280,43 @@ async fn follow_for_ever(mut follower: Socket) {
         assert_eq!(follower.publication().await["offset"], offset);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recovering_much_at_once_makes_nobody_slow_and_every_gap_is_told() {
+    let sidecar = Sidecar::start().await;
+    let publisher = sidecar.publisher();
+    let text = json!("x".repeat(60_000));
+    for channel in 0..12 {
+        for _ in 0..16 {
+            publisher.publish(&format!("post:{channel}"), &text).await;
+        }
+    }
+    let mut browser = sidecar.socket("/realtime").await;
+    let mut commands = vec![json!({ "id": 1, "connect": {} })];
+    for channel in 0..12 {
+        let subscribe = json!({ "channel": format!("post:{channel}"), "recover": true });
+        commands.push(json!({ "id": channel + 2, "subscribe": subscribe }));
+    }
+    let commands: Vec<String> = commands.iter().map(Value::to_string).collect();
+    browser.say(&commands.join("\n")).await;
+    browser.message().await;
+    let mut recovered = 0;
+    for channel in 0..12 {
+        let reply = browser.message().await;
+        assert_eq!(reply["id"], channel + 2);
+        let subscribed = &reply["subscribe"];
+        assert_eq!(subscribed["was_recovering"], true);
+        if subscribed["recovered"] == true {
+            assert_eq!(subscribed["publications"].as_array().unwrap().len(), 16);
+            recovered += 1;
+        } else {
+            assert_eq!(
+                subscribed["offset"], 16,
+                "the gap is told with the current offset"
+            );
+        }
+    }
+    assert!(recovered > 0);
+    publisher.publish("post:11", &json!("live")).await;
+    assert_eq!(browser.publication().await["data"], "live");
+}

@@ -319,3 +319,52 @@ fn lines(commands: &[Value]) -> String {
     let lines: Vec<String> = commands.iter().map(Value::to_string).collect();
     lines.join("\n")
 }
+
+#[tokio::test]
+async fn a_page_may_connect_and_use_all_its_channels_in_one_message() {
+    let sidecar = Sidecar::start().await;
+    let mut browser = sidecar.socket("/realtime").await;
+    let mut commands = vec![json!({ "id": 1, "connect": {} })];
+    for id in 2..130 {
+        let channel = format!("post:{id}");
+        commands.push(json!({ "id": id, "subscribe": { "channel": channel } }));
+    }
+    browser.say(&lines(&commands)).await;
+    assert!(browser.message().await["connect"].is_object());
+    for id in 2..130 {
+        let reply = browser.message().await;
+        assert_eq!(reply["id"], id);
+        assert!(reply["subscribe"].is_object(), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_takes_nothing_is_cut_off_at_its_deadline() {
+    let sidecar = Sidecar::builder()
+        .section("realtime", "write_stall_timeout = \"1s\"")
+        .start()
+        .await;
+    let mut reader = sidecar.browser().await;
+    reader.subscribe("site").await;
+    let mut sleeper = sidecar.browser().await;
+    sleeper.subscribe("site").await;
+    // More than sockets hold, less than the backlog: only the deadline can end it.
+    let text = "x".repeat(60_000);
+    let stalled = "realtime_closes_total{reason=\"stalled\"}";
+    let mut said = 0;
+    while sidecar.metric(stalled).await == 0 {
+        if said < 140 {
+            sidecar.publisher().publish("site", &json!(text)).await;
+            reader.publication().await;
+            said += 1;
+        }
+    }
+    assert_eq!(
+        sidecar
+            .metric("realtime_closes_total{reason=\"slow\"}")
+            .await,
+        0
+    );
+    sidecar.publisher().publish("site", &json!("after")).await;
+    assert_eq!(reader.publication().await["data"], "after");
+}
