@@ -1,12 +1,18 @@
 //! The program: arguments, configuration, run, exit code.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
 
 use sidewire::{
     cli::{self, Certs, Command},
-    config::{self, Config},
+    config::{self, Config, Faults},
     server::{self, Server},
-    telemetry,
+    telemetry::{self, chain},
     tls::self_signed,
 };
 
@@ -17,13 +23,14 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Run { config } => load(&config).and_then(run),
-        Command::Check { config } => load(&config).and_then(|checked| check(&config, &checked)),
+        Command::Check { config } => check(&config),
         Command::Certs(Certs::Dev { host, out }) => make_pair(&host, &out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => {
-            eprintln!("{message}");
+            // Whoever closed our standard error wants no words.
+            let _ = writeln!(io::stderr(), "{message}");
             ExitCode::from(code)
         }
     }
@@ -32,56 +39,62 @@ fn main() -> ExitCode {
 /// An exit code, and what to say on standard error.
 type Failed = (u8, String);
 
+/// A line for whoever reads our standard output, if anyone does.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 fn load(file: &Path) -> Result<Config, Failed> {
     config::load(file).map_err(|faults| (cli::BAD_CONFIG, faults.to_string()))
 }
 
-fn check(file: &Path, config: &Config) -> Result<(), Failed> {
-    let faults = server::check(config);
+/// Tells the faults of the text and of the files that it names, all at once.
+fn check(file: &Path) -> Result<(), Failed> {
+    let (config, mut faults) = config::examine(file);
+    faults.extend(config.iter().flat_map(server::check));
     if faults.is_empty() {
-        println!("{}: no fault", file.display());
+        say(&format!("{}: no fault", file.display()));
         return Ok(());
     }
-    let listed: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-    let message = format!(
-        "{}: {} faults{}",
-        file.display(),
-        faults.len(),
-        listed.concat()
-    );
-    Err((cli::BAD_CONFIG, message))
+    let file = file.into();
+    Err((cli::BAD_CONFIG, Faults { file, faults }.to_string()))
 }
 
 fn run(config: Config) -> Result<(), Failed> {
-    let cannot = |error: &dyn std::error::Error| (cli::CANNOT_START, format!("sidewire: {error}"));
+    let cannot = |error: &dyn Error| (cli::CANNOT_START, format!("sidewire: {}", chain(error)));
     telemetry::start(&config.log).map_err(|fault| {
-        (
-            cli::BAD_CONFIG,
-            format!("log.filter = {:?}  {fault}", config.log.filter),
-        )
+        let filter = &config.log.filter;
+        (cli::BAD_CONFIG, format!("log.filter = {filter:?}  {fault}"))
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| cannot(&error))?;
-    runtime.block_on(async {
+        .build()
+        .map_err(|error| cannot(&error))?;
+    let done = runtime.block_on(async {
         let signals = server::Signals::new().map_err(|error| cannot(&error))?;
         let server = Server::start(&config).map_err(|error| cannot(&error))?;
         for line in server.addresses() {
-            println!("sidewire: listening {line}");
+            say(&format!("sidewire: listening {line}"));
         }
-        println!("sidewire: ready");
+        say("sidewire: ready");
         server.run_until(signals).await;
         Ok(())
-    })
+    });
+    // A disk or a name server that hangs must not hold the exit.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
 }
 
 fn make_pair(host: &str, out: &Path) -> Result<(), Failed> {
     match self_signed::write(host, out) {
         Ok(pair) => {
-            println!("{}\n{}", pair.certificate.display(), pair.key.display());
+            say(&format!(
+                "{}\n{}",
+                pair.certificate.display(),
+                pair.key.display()
+            ));
             Ok(())
         }
-        Err(error) => Err((cli::CANNOT_START, format!("sidewire: {error}"))),
+        Err(error) => Err((cli::CANNOT_START, format!("sidewire: {}", chain(&error)))),
     }
 }

@@ -4,15 +4,21 @@
 //! told, requests drain, then the publish socket (a PHP request under way may still publish),
 //! then the hub.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
+};
 
 use crate::{
     admin::Admin,
     broker::memory::{self, Memory},
-    config::{self, Config},
+    config::{self, Config, Fault},
     fastcgi::{self, FastCgi},
     front::{self, Backend, Front},
     listener::{self, Listener, unix},
@@ -21,7 +27,7 @@ use crate::{
     router::Router,
     shutdown::Tasks,
     static_files::{self, StaticFiles},
-    telemetry::Registry,
+    telemetry::{self, Registry, chain},
     tls::{self, Acceptor, Certificates, Stream},
     upstream::{self, Upstream},
 };
@@ -92,17 +98,44 @@ struct Stages {
     background: Tasks,
 }
 
-/// Faults that only loading can show: certificates and document roots.
+/// Faults that only looking at the machine can show: certificates, document roots, groups, and
+/// the log's filter. `config` may be one with faults of its own.
 #[must_use]
-pub fn check(config: &Config) -> Vec<String> {
-    let (_, faults) = Certificates::load(&config.certificates, tls::Metrics::default());
-    let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+pub fn check(config: &Config) -> Vec<Fault> {
+    let fault = |key: &str, value: Option<String>, remedy: String| Fault {
+        key: key.to_owned(),
+        value,
+        remedy,
+    };
+    let mut faults = Vec::new();
+    let (_, pairs) = Certificates::load(&config.certificates, tls::Metrics::default());
+    for pair in &pairs {
+        faults.push(fault("certificate", None, chain(pair)));
+    }
     for site in &config.sites {
         if let config::Backend::FastCgi(fastcgi) = &site.backend
             && let Err(error) = StaticFiles::new(fastcgi)
         {
-            faults.push(format!("site {:?}: {error}", site.name));
+            faults.push(fault(&format!("site {:?}", site.name), None, chain(&error)));
         }
+    }
+    let publish = config
+        .publish
+        .as_ref()
+        .and_then(|publish| publish.group.as_ref());
+    let admin = config.admin.as_ref().and_then(|admin| admin.group.as_ref());
+    for (key, group) in [("publish.group", publish), ("admin.group", admin)] {
+        if let Some(group) = group.filter(|group| !unix::is_group(group)) {
+            let remedy = "no such group on this machine; `groupadd` makes one".to_owned();
+            faults.push(fault(key, Some(format!("{group:?}")), remedy));
+        }
+    }
+    if let Err(error) = telemetry::check(&config.log.filter) {
+        faults.push(fault(
+            "log.filter",
+            Some(format!("{:?}", config.log.filter)),
+            error,
+        ));
     }
     faults
 }
@@ -157,29 +190,44 @@ impl Server {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => {
-                    // Each fault is logged where it is found.
-                    let faults = self.certificates.reload();
-                    tracing::info!(faults = faults.len(), "certificates were read anew");
-                }
+                _ = signals.hang_up.recv() => self.reload(),
             }
         }
-        self.stop().await;
+        tokio::select! {
+            () = self.stop() => {}
+            _ = signals.terminate.recv() => tracing::warn!("told to stop twice: cut off"),
+            _ = signals.interrupt.recv() => tracing::warn!("told to stop twice: cut off"),
+        }
     }
 
-    /// Stops everything in order, each stage under its deadline.
+    /// Reads the certificates anew, past the threads that serve: a disk may hang.
+    fn reload(&self) {
+        let certificates = Arc::clone(&self.certificates);
+        self.stages.background.spawn(async move {
+            // Each fault is logged where it is found.
+            match spawn_blocking(move || certificates.reload().len()).await {
+                Ok(faults) => tracing::info!(faults, "certificates were read anew"),
+                Err(error) => tracing::error!(%error, "reading the certificates failed"),
+            }
+        });
+    }
+
+    /// Stops everything in order, all stages under one deadline.
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.stages.edge.stop();
         self.realtime.close_all();
         let stages = &self.stages;
+        let deadline = Instant::now() + self.stop.drain_timeout;
         for (stage, tasks) in [
             ("requests", &stages.edge),
             ("publish and admin sockets", &stages.sockets),
             ("realtime", &stages.realtime),
             ("background", &stages.background),
         ] {
-            if let Err(unfinished) = tasks.finish(self.stop.drain_timeout).await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // What is told only now needs a moment, however long the stage before took.
+            if let Err(unfinished) = tasks.finish(left.max(STAGE_MOMENT)).await {
                 tracing::warn!(stage, %unfinished, "cut off at the end of stop.drain_timeout");
             }
         }
@@ -272,6 +320,9 @@ impl Server {
     }
 }
 
+/// For a stage to end whose turn comes at the end of the deadline.
+const STAGE_MOMENT: Duration = Duration::from_secs(1);
+
 /// Connections to the admin socket at the same time.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -279,11 +330,11 @@ fn load_certificates(config: &Config, metrics: &tls::Metrics) -> Result<Arc<Cert
     let (certificates, faults) = Certificates::load(&config.certificates, metrics.clone());
     for fault in &faults {
         // The others are served all the same: one bad pair is not everybody's failure.
-        tracing::error!(%fault, "a certificate has a fault");
+        tracing::error!(fault = chain(fault), "a certificate has a fault");
     }
     let needed = config.listeners.iter().any(|listener| listener.tls);
     if needed && certificates.names().is_empty() {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let faults: Vec<String> = faults.iter().map(|fault| chain(fault)).collect();
         return Err(Error::NoCertificate(faults.join("; ")));
     }
     Ok(certificates)

@@ -80,18 +80,33 @@ pub struct Log {
 ///
 /// All faults that can be found in one reading; the caller shows them and exits with 78.
 pub fn load(file: &Path) -> Result<Config, Faults> {
-    let text = fs::read_to_string(file).map_err(|error| Faults {
-        file: file.into(),
-        faults: vec![Fault {
-            key: "the file".into(),
-            value: None,
-            remedy: format!("cannot be read: {error}"),
-        }],
-    })?;
-    parse(&text).map_err(|faults| Faults {
-        file: file.into(),
-        faults,
-    })
+    match examine(file) {
+        (Some(config), faults) if faults.is_empty() => Ok(config),
+        (_, faults) => Err(Faults {
+            file: file.into(),
+            faults,
+        }),
+    }
+}
+
+/// Reads `file`: its faults, and what could be read in spite of them. Good for looking further,
+/// not for running unless there are none.
+#[must_use]
+pub fn examine(file: &Path) -> (Option<Config>, Vec<Fault>) {
+    match fs::read_to_string(file) {
+        Ok(text) => {
+            let (config, findings) = read(&text);
+            (config, findings.faults())
+        }
+        Err(error) => {
+            let fault = Fault {
+                key: "the file".into(),
+                value: None,
+                remedy: format!("cannot be read: {error}"),
+            };
+            (None, vec![fault])
+        }
+    }
 }
 
 /// Checks the text of a configuration.

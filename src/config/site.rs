@@ -125,6 +125,9 @@ const SECRET: &str = "expected whsec_ and base64 of 24 to 64 bytes; \
 impl Site {
     pub(super) fn read(mut section: Section) -> Option<Self> {
         let name = section.required::<String>("name", "a short name for logs");
+        if name.as_ref().is_some_and(String::is_empty) {
+            section.fault("name", "expected a short name for logs");
+        }
         let hosts = section.required::<Vec<String>>("hosts", "such as [\"example.org\"]");
         let hosts: Vec<String> = hosts
             .unwrap_or_default()
@@ -166,7 +169,10 @@ fn read_backend(section: &mut Section) -> Option<Backend> {
     match (fastcgi, upstream) {
         (Some(section), None) => FastCgi::read(section).map(Backend::FastCgi),
         (None, Some(section)) => Upstream::read(section).map(Backend::Upstream),
-        (Some(_), Some(_)) => {
+        (Some(fastcgi), Some(upstream)) => {
+            // Each is told its own faults, too.
+            FastCgi::read(fastcgi);
+            Upstream::read(upstream);
             section.fault(
                 "upstream",
                 "a site has one back end; remove this or `fastcgi`",
@@ -254,7 +260,12 @@ fn read_publish_key(mut section: Section) -> Option<Secret> {
                 secret
             }
             Err(error) => {
-                section.fault("secret_file", format_args!("cannot be read: {error}"));
+                let remedy = "make one with: \
+                              (umask 377; echo whsec_$(openssl rand -base64 32) > FILE)";
+                section.fault(
+                    "secret_file",
+                    format_args!("cannot be read: {error}; {remedy}"),
+                );
                 None
             }
         },

@@ -106,10 +106,9 @@ impl FromValue for Bytes {
 
 impl FromValue for Address {
     fn from_value(value: &Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .and_then(address)
-            .ok_or_else(|| "\"unix:/path/to.sock\" or \"tcp:host:port\"".into())
+        value.as_str().and_then(address).ok_or_else(|| {
+            "\"unix:/path/to.sock\", \"tcp:host:port\" or \"http://host:port\"".into()
+        })
     }
 }
 

@@ -183,6 +183,12 @@ fn bind(address: &SockAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Whether the machine has a group called `name`.
+#[must_use]
+pub fn is_group(name: &str) -> bool {
+    find_group(Path::new(""), name).is_ok()
+}
+
 fn find_group(path: &Path, name: &str) -> Result<u32, Error> {
     let found = Group::from_name(name).map_err(|errno| Error::Bind {
         path: path.into(),

@@ -42,6 +42,34 @@ impl Registry {
     }
 }
 
+/// `error` and what caused it, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some errors tell their cause themselves.
+        if !line.contains(&words) {
+            line.push_str(": ");
+            line.push_str(&words);
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// Whether `filter` can be read.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter)
+        .map(|_| ())
+        .map_err(|error| chain(&error))
+}
+
 /// Starts logging to standard error, once a process.
 ///
 /// # Errors
@@ -51,6 +79,8 @@ pub fn start(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|error| error.to_string())?;
     let builder = fmt()
         .with_env_filter(filter)
+        // It would report a log that can't be written by a write that panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = if log.json {

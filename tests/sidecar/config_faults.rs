@@ -218,6 +218,45 @@ async fn a_certificate_that_is_missing_is_told_by_check_and_stops_the_start() {
 }
 
 #[tokio::test]
+async fn check_tells_faults_of_the_text_and_of_the_machine_together() {
+    let directory = directory();
+    let text = good(&directory)
+        .replace("whsec_AAEC", "whsec-AAEC")
+        .replace(
+            "[publish]",
+            "[log]\nfilter = \"a=b=c\"\n[publish]\ngroup = \"no-such\"",
+        );
+    fs::remove_file(directory.path().join("localhost.key")).unwrap();
+    let finished = with("check", &directory, &text).await;
+    assert_eq!(finished.code, Some(78));
+    let told = finished.stderr;
+    assert!(
+        told.lines().next().unwrap().ends_with(": 4 faults"),
+        "{told}"
+    );
+    for fault in [
+        "publish_key[0].secret",
+        "localhost.key",
+        "publish.group",
+        "log.filter",
+    ] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_fails_tells_the_cause() {
+    let directory = directory();
+    let socket = directory.path().join("publish.sock").display().to_string();
+    let text = good(&directory).replace(&socket, "/proc/publish.sock");
+    let finished = with("run", &directory, &text).await;
+    assert_eq!(finished.code, Some(1));
+    let line = finished.stderr.lines().last().unwrap();
+    assert!(line.starts_with("sidewire: cannot bind"), "{line}");
+    assert!(line.contains("(os error "), "{line}");
+}
+
+#[tokio::test]
 async fn certs_dev_makes_a_pair_and_keeps_it() {
     let directory = directory();
     let out = directory.path().join("certs");

@@ -141,3 +141,16 @@ async fn a_request_that_does_not_end_is_cut_at_the_drain_timeout() {
         "and the log says so"
     );
 }
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_changes_nothing() {
+    let sidecar = Sidecar::builder().log_to("/dev/full").start().await;
+    let mut browser = sidecar.browser().await;
+    browser.subscribe("site").await;
+    sidecar.publisher().publish("site", &json!("heard")).await;
+    assert_eq!(browser.publication().await["data"], "heard");
+    let mut sidecar = sidecar;
+    sidecar.signal(Signal::TERM);
+    assert_eq!(browser.closed().await.code, 3001);
+    assert_eq!(sidecar.exit_code().await, Some(0));
+}

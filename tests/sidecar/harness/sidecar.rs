@@ -37,6 +37,7 @@ pub(crate) struct Builder {
     directory: TempDir,
     sites: Vec<Site>,
     sections: BTreeMap<&'static str, String>,
+    log: Option<PathBuf>,
 }
 
 /// A running sidecar.
@@ -90,6 +91,12 @@ impl Builder {
         self
     }
 
+    /// Has its standard error go to `path`.
+    pub(crate) fn log_to(mut self, path: &str) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
     pub(crate) fn site(mut self, site: Site) -> Self {
         self.sites.push(site);
         self
@@ -104,7 +111,8 @@ impl Builder {
         let pairs: Vec<Pair> = pairs.collect();
         let config = self.directory.path().join("sidewire.toml");
         fs::write(&config, self.text(&pairs)).unwrap();
-        let log = self.directory.path().join("log");
+        let log = self.log.take();
+        let log = log.unwrap_or_else(|| self.directory.path().join("log"));
         let (process, lines) = program::serve(&config, &log).await;
         let port = lines
             .iter()
@@ -172,6 +180,7 @@ impl Sidecar {
             directory: directory(),
             sites: Vec::new(),
             sections: BTreeMap::new(),
+            log: None,
         }
     }
 
