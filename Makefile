@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check tools-test tools-check lint test-rust test-client test-plugin test-plugin-units \
+.PHONY: help demo test check tools-client tools-test tools-check lint test-rust test-client test-plugin test-plugin-units \
 	test-wordpress client bench-first-light recording deny clean
 
 help:
@@ -36,6 +36,9 @@ check: tools-check lint test-rust test-client test-plugin-units
 tools-test:
 	@.ci/install test
 
+tools-client:
+	@.ci/install client
+
 tools-check:
 	@.ci/install check
 
@@ -48,7 +51,7 @@ test-rust:
 	@echo 'test: the sidecar'
 	cargo test --locked --quiet
 
-client: client/node_modules/.ready
+client: tools-client client/node_modules/.ready
 	@cd client && npm run --silent build
 
 test-client: client/node_modules/.ready
