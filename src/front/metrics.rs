@@ -14,6 +14,7 @@ pub struct Metrics {
     pub(super) failures: Family<Failed, Counter>,
     pub(super) headers_dropped: Counter,
     pub(super) detached: Gauge,
+    pub(super) stalled: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -65,6 +66,11 @@ impl Metrics {
             "front_detached",
             "Requests that would go on without their client",
             metrics.detached.clone(),
+        );
+        registry.register(
+            "front_stalled",
+            "Responses given up because their client took nothing, the connection being kept",
+            metrics.stalled.clone(),
         );
         metrics
     }
