@@ -19,7 +19,8 @@ pub struct Front {
     pub body_max: Bytes,
     /// Between two pieces of a request body.
     pub body_idle_timeout: Duration,
-    /// How long a client may take no byte of what waits for it.
+    /// How long a client may take no byte of what waits for it; over HTTP/2, and of the response
+    /// to an unsafe request, no further 16 KiB of a response.
     pub write_stall_timeout: Duration,
     /// How long an HTTP/2 connection without a request stays open.
     pub http2_idle_timeout: Duration,

@@ -51,6 +51,8 @@ pub struct FastCgi {
     pub idle_timeout: Duration,
     /// Bytes of a request body that are kept in memory; the rest goes to a temporary file.
     pub body_memory_max: Bytes,
+    /// Bytes of all request bodies together that temporary files may hold at the same time.
+    pub spool_max: Bytes,
 }
 
 /// An HTTP server behind us.
@@ -208,6 +210,7 @@ impl FastCgi {
         let idle_timeout = section.within("idle_timeout", seconds(120), deadline);
         let memory = Bytes(0)..=Bytes(1 << 30);
         let body_memory_max = section.within("body_memory_max", Bytes(64 << 10), memory);
+        let spool_max = section.within("spool_max", Bytes(4 << 30), Bytes(0)..=Bytes(1 << 50));
         section.finish();
         Some(Self {
             address: address?,
@@ -218,6 +221,7 @@ impl FastCgi {
             response_timeout,
             idle_timeout,
             body_memory_max,
+            spool_max,
         })
     }
 }

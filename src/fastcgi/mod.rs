@@ -40,7 +40,7 @@ use self::{
     params::{Location, Params},
     response::{Head, HeadReader, Invalid},
     sender::Sender,
-    spool::Spool,
+    spool::{Room, Spool},
     stderr::Stderr,
 };
 use crate::config;
@@ -53,6 +53,8 @@ pub struct FastCgi {
     config: config::FastCgi,
     /// The document root with links resolved, as it was when last looked up.
     root: ArcSwapOption<PathBuf>,
+    /// What temporary files may still hold.
+    room: Room,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -108,6 +110,7 @@ impl FastCgi {
         Self {
             config: config.clone(),
             root: ArcSwapOption::empty(),
+            room: Room::new(config.spool_max.0),
             tasks,
             metrics,
         }
@@ -120,8 +123,8 @@ impl FastCgi {
     ///
     /// # Errors
     ///
-    /// 431 when the headers are too long for PHP; 502, 503 and 504 for what PHP-FPM does wrong,
-    /// each with a reason of its own; whatever [`Failure`] the request's body ends with. The
+    /// 431 when the headers are too long for PHP; 503 when temporary files hold all they may; 502,
+    /// 503 and 504 for what PHP-FPM does wrong, each with a reason of its own; whatever [`Failure`] the request's body ends with. The
     /// response's body fails when PHP's output is cut off, so that it never looks whole.
     pub async fn answer(&self, request: Request, script: Script) -> Result<Response, Failure> {
         self.metrics.requests.inc();
@@ -140,7 +143,7 @@ impl FastCgi {
             script,
         };
         let params = Params::of(&head, &origin, location)?;
-        let body = Spool::read(body, self.config.body_memory_max.as_usize()).await?;
+        let body = Spool::read(body, self.config.body_memory_max.as_usize(), &self.room).await?;
         let params = params.finish(body.length())?;
         let halves = dial::dial(&self.config.address, self.config.connect_timeout).await?;
         let mut connection = Connection::new(

@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::{
-    fs::File,
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{record, spool::Spool};
+use super::{
+    record,
+    spool::{Spool, Spooled},
+};
 
 /// A request on its way to PHP.
 pub(super) struct Sender {
@@ -29,7 +29,7 @@ pub(super) struct Sender {
 enum Source {
     Memory(Bytes),
     File {
-        file: File,
+        spooled: Spooled,
         left: u64,
         block: Box<[u8]>,
     },
@@ -50,9 +50,9 @@ impl Sender {
         wire.extend_from_slice(params);
         let source = match body {
             Spool::Memory(bytes) => Source::Memory(bytes),
-            Spool::File { file, length } => Source::File {
-                file,
-                left: length,
+            Spool::File(spooled) => Source::File {
+                left: spooled.length(),
+                spooled,
                 block: vec![0; record::CONTENT_MAX].into(),
             },
         };
@@ -102,11 +102,15 @@ impl Sender {
                 let length = bytes.len().min(record::CONTENT_MAX);
                 record::push(&mut self.wire, record::STDIN, &bytes.split_to(length));
             }
-            Source::File { file, left, block } if *left > 0 => {
+            Source::File {
+                spooled,
+                left,
+                block,
+            } if *left > 0 => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX);
                 let length = length.min(block.len());
                 let mut room = ReadBuf::new(block.get_mut(..length).unwrap_or_default());
-                ready!(Pin::new(file).poll_read(cx, &mut room))?;
+                ready!(Pin::new(&mut spooled.file).poll_read(cx, &mut room))?;
                 if room.filled().is_empty() {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }

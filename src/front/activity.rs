@@ -1,22 +1,17 @@
 //! What goes on on one HTTP/2 connection, so that one where nothing goes on can be ended.
 //!
 //! PING and SETTINGS are not activity: a client answers pings for ever at no cost of its own.
+//! Whether a client takes a response is looked at for each stream alone, by `stall`.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
-
-use crate::exchange::{Body, BodyError};
 
 /// The 24 bytes of the client's preface and the head of its first frame (RFC 9113, 3.4 and 4.1).
 const PREFACE: u64 = 24 + 9;
@@ -28,9 +23,6 @@ pub(super) struct Activity {
     bytes_read: AtomicU64,
     requests: AtomicUsize,
     request_ended: AtomicU64,
-    /// Responses whose last piece has not been asked for more: the client takes nothing of them.
-    untaken: AtomicUsize,
-    taken: AtomicU64,
 }
 
 /// How long nothing may go on.
@@ -38,7 +30,6 @@ pub(super) struct Activity {
 pub(super) struct Patience {
     pub(super) preface: Duration,
     pub(super) idle: Duration,
-    pub(super) stall: Duration,
 }
 
 /// Why a connection should end.
@@ -48,23 +39,11 @@ pub(super) enum Quiet {
     NoPreface,
     /// No request for a long time.
     Idle,
-    /// Responses wait, and the client takes nothing of any.
-    Stalled,
 }
 
-/// One request under way.
+/// One request under way, until its response has ended or is dropped.
 #[derive(Debug)]
-pub(super) struct Busy {
-    activity: Arc<Activity>,
-    untaken: bool,
-}
-
-/// The body of a response whose request is under way until it ends or is dropped.
-#[derive(Debug)]
-pub(super) struct Tracked {
-    body: Body,
-    busy: Busy,
-}
+pub(super) struct Busy(Arc<Activity>);
 
 impl Activity {
     pub(super) fn new() -> Self {
@@ -73,8 +52,6 @@ impl Activity {
             bytes_read: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
             request_ended: AtomicU64::new(0),
-            untaken: AtomicUsize::new(0),
-            taken: AtomicU64::new(0),
         }
     }
 
@@ -85,10 +62,7 @@ impl Activity {
 
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Relaxed);
-        Busy {
-            activity: Arc::clone(self),
-            untaken: false,
-        }
+        Busy(Arc::clone(self))
     }
 
     /// Resolves once nothing has gone on for longer than `patience`. Cancel safe.
@@ -98,24 +72,19 @@ impl Activity {
             if due <= Instant::now() {
                 return why;
             }
-            // Whatever happens meanwhile only moves the time further away, but for a response
-            // that begins to wait: that one is found one `stall` late at most.
-            sleep_until(due.min(Instant::now() + patience.stall)).await;
+            // Whatever happens meanwhile only moves the time further away.
+            sleep_until(due).await;
         }
     }
 
     fn due(&self, patience: Patience) -> (Instant, Quiet) {
-        let at = |milliseconds: &AtomicU64| {
-            self.began + Duration::from_millis(milliseconds.load(Relaxed))
-        };
         if self.bytes_read.load(Relaxed) < PREFACE {
             (self.began + patience.preface, Quiet::NoPreface)
-        } else if self.untaken.load(Relaxed) > 0 {
-            (at(&self.taken) + patience.stall, Quiet::Stalled)
         } else if self.requests.load(Relaxed) > 0 {
             (Instant::now() + patience.idle, Quiet::Idle)
         } else {
-            (at(&self.request_ended) + patience.idle, Quiet::Idle)
+            let ended = Duration::from_millis(self.request_ended.load(Relaxed));
+            (self.began + ended + patience.idle, Quiet::Idle)
         }
     }
 
@@ -124,60 +93,10 @@ impl Activity {
     }
 }
 
-impl Busy {
-    pub(super) const fn track(self, body: Body) -> Tracked {
-        Tracked { body, busy: self }
-    }
-
-    fn handed_out(&mut self) {
-        self.activity.taken.store(self.activity.now(), Relaxed);
-        if !self.untaken {
-            self.untaken = true;
-            self.activity.untaken.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn taken(&mut self) {
-        if self.untaken {
-            self.untaken = false;
-            self.activity.taken.store(self.activity.now(), Relaxed);
-            self.activity.untaken.fetch_sub(1, Relaxed);
-        }
-    }
-}
-
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.taken();
-        self.activity
-            .request_ended
-            .store(self.activity.now(), Relaxed);
-        self.activity.requests.fetch_sub(1, Relaxed);
-    }
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        this.busy.taken();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(_))) = polled {
-            this.busy.handed_out();
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let Self(activity) = self;
+        activity.request_ended.store(activity.now(), Relaxed);
+        activity.requests.fetch_sub(1, Relaxed);
     }
 }

@@ -28,6 +28,7 @@ use super::{
     dispatch::{Destination, Seat},
     door::Door,
     metrics::{Connection, Metrics, Protocol},
+    stall::{self, Noticed},
     watched::Watched,
 };
 use crate::{config, shutdown::Tasks};
@@ -107,19 +108,23 @@ impl<D: Destination> Door<D> {
                 let answer = Arc::clone(&door).request(request, arrival.clone());
                 async move {
                     let response = answer.await.response;
-                    let tracked = |body| busy.track(body).boxed_unsync();
-                    Ok::<_, Infallible>(response.map(tracked))
+                    let noticed = |body| Noticed::new(body, busy).boxed_unsync();
+                    Ok::<_, Infallible>(response.map(noticed))
                 }
             }
         });
         let watched = Watched::new(stream, self.config.write_stall_timeout);
         let io = TokioIo::new(watched.with_activity(Arc::clone(&activity)));
+        let streams = Spawner {
+            tasks: self.tasks.clone(),
+            stall_timeout: self.config.write_stall_timeout,
+            metrics: self.metrics.clone(),
+        };
         let mut connection =
-            pin!(http2_builder(&self.config, self.tasks.clone()).serve_connection(io, service));
+            pin!(http2_builder(&self.config, streams).serve_connection(io, service));
         let mut patience = Patience {
             preface: self.config.header_timeout,
             idle: self.config.http2_idle_timeout,
-            stall: self.config.write_stall_timeout,
         };
         let mut closing = false;
         loop {
@@ -171,9 +176,9 @@ fn http1_builder(config: &config::Front) -> http1::Builder {
     builder
 }
 
-fn http2_builder(config: &config::Front, tasks: Tasks) -> http2::Builder<Spawner> {
+fn http2_builder(config: &config::Front, streams: Spawner) -> http2::Builder<Spawner> {
     let header_list = u32::try_from(config.header_bytes_max.0).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Spawner(tasks));
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.http2_streams_max)
@@ -189,16 +194,28 @@ fn http2_builder(config: &config::Front, tasks: Tasks) -> http2::Builder<Spawner
     builder
 }
 
-/// Starts the tasks of HTTP/2 streams in the stage that the connection belongs to.
+/// Starts the tasks of HTTP/2 streams in the stage that the connection belongs to, each until its
+/// client takes nothing of the response for too long.
 #[derive(Clone, Debug)]
-struct Spawner(Tasks);
+struct Spawner {
+    tasks: Tasks,
+    stall_timeout: Duration,
+    metrics: Metrics,
+}
 
 impl<F> Executor<F> for Spawner
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let watched = stall::watch(future, self.stall_timeout);
+        let metrics = self.metrics.clone();
+        self.tasks.spawn(async move {
+            if !watched.await {
+                tracing::debug!("a stream was reset: its client takes nothing of the response");
+                metrics.stalled.inc();
+            }
+        });
     }
 }
 

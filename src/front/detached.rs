@@ -9,13 +9,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{metrics::Metrics, refusal};
 use crate::{
@@ -24,10 +28,13 @@ use crate::{
 };
 
 /// Bytes of a response that may wait for the client.
-const WINDOW: u32 = 256 << 10;
+const WINDOW: usize = 256 << 10;
 
 /// Pieces of a response that may wait for the client, however small.
 const PIECES: usize = 64;
+
+/// What is handed over at once, so that a slow client is seen to take something.
+const PIECE: usize = 16 << 10;
 
 /// Whether `request` is to be finished without its client.
 pub(super) fn applies_to(request: &Request) -> bool {
@@ -39,28 +46,28 @@ pub(super) fn applies_to(request: &Request) -> bool {
 }
 
 /// What a detached task needs of its surroundings.
-pub(super) struct Surroundings<'a> {
-    pub(super) tasks: &'a Tasks,
-    pub(super) metrics: &'a Metrics,
+pub(super) struct Surroundings {
+    pub(super) metrics: Metrics,
     pub(super) id: RequestId,
+    /// How long a client may take nothing before it counts as gone.
+    pub(super) stall_timeout: Duration,
 }
 
 /// Runs `answer` to its end in a task of its own; `permit` is held until then.
 pub(super) async fn run<F>(
     answer: F,
     permit: OwnedSemaphorePermit,
-    surroundings: Surroundings<'_>,
+    tasks: &Tasks,
+    surroundings: Surroundings,
 ) -> Result<Response, Failure>
 where
     F: Future<Output = Result<Response, Failure>> + Send + 'static,
 {
     let (give, take) = oneshot::channel();
-    let Surroundings { tasks, metrics, id } = surroundings;
-    let metrics = metrics.clone();
     tasks.spawn(async move {
-        metrics.detached.inc();
-        finish(answer.await, give, &metrics, id).await;
-        metrics.detached.dec();
+        surroundings.metrics.detached.inc();
+        finish(answer.await, give, &surroundings).await;
+        surroundings.metrics.detached.dec();
         drop(permit);
     });
     match take.await {
@@ -71,12 +78,12 @@ where
 
 type Answer = Result<Response, Failure>;
 
-async fn finish(answer: Answer, give: oneshot::Sender<Answer>, metrics: &Metrics, id: RequestId) {
+async fn finish(answer: Answer, give: oneshot::Sender<Answer>, surroundings: &Surroundings) {
     let response = match answer {
         Ok(response) => response,
         Err(failure) => {
             if let Err(Err(failure)) = give.send(Err(failure)) {
-                refusal::log(&failure, id, metrics);
+                refusal::log(&failure, surroundings.id, &surroundings.metrics);
             }
             return;
         }
@@ -87,15 +94,10 @@ async fn finish(answer: Answer, give: oneshot::Sender<Answer>, metrics: &Metrics
         let _ = give.send(Ok(Response::from_parts(head, body)));
         return;
     }
-    let (sender, receiver) = mpsc::channel(PIECES);
-    let relayed = Relayed {
-        pieces: receiver,
-        size: body.size_hint(),
-        ended: false,
-    };
+    let (client, relayed) = relay(body.size_hint(), surroundings.stall_timeout);
     let response = Response::from_parts(head, relayed.boxed_unsync());
-    let client = give.send(Ok(response)).is_ok().then_some(sender);
-    pump(body, client, id).await;
+    let client = give.send(Ok(response)).is_ok().then_some(client);
+    pump(body, client, surroundings.id).await;
 }
 
 /// One piece of a response on its way, or its regular end.
@@ -107,43 +109,84 @@ enum Piece {
     End,
 }
 
-async fn pump(mut body: Body, mut client: Option<mpsc::Sender<Piece>>, id: RequestId) {
-    let window = Arc::new(Semaphore::new(WINDOW as usize));
+async fn pump(mut body: Body, mut client: Option<Client>, id: RequestId) {
     while let Some(frame) = body.frame().await {
         // A body that is always ready, and nobody who takes it, must not hold a worker.
         tokio::task::coop::consume_budget().await;
         let failed = frame.is_err();
-        if let Some(sender) = &client
-            && !hand_over(sender, frame, &window).await
+        if let Some(taker) = &client
+            && !taker.hand_over(frame).await
         {
-            tracing::debug!(%id, "client has gone, the request goes on");
+            tracing::debug!(%id, "client has gone or takes nothing, the request goes on");
             client = None;
         }
         if failed {
             return;
         }
     }
-    if let Some(sender) = client {
-        let _ = sender.send(Piece::End).await;
+    if let Some(client) = client {
+        client.send(Piece::End).await;
     }
 }
 
-/// Waits for room, then hands `frame` over; false once nobody takes it.
-async fn hand_over(
-    sender: &mpsc::Sender<Piece>,
-    frame: Result<Frame<Bytes>, BodyError>,
-    window: &Arc<Semaphore>,
-) -> bool {
-    let length = frame
-        .as_ref()
-        .ok()
-        .and_then(Frame::data_ref)
-        .map_or(0, |data| u32::try_from(data.len()).unwrap_or(WINDOW));
-    let room = tokio::select! {
-        room = Arc::clone(window).acquire_many_owned(length.min(WINDOW)) => room.ok(),
-        () = sender.closed() => return false,
+/// Both ends between the task that reads a response and the client.
+fn relay(size: SizeHint, stall_timeout: Duration) -> (Client, Relayed) {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let client = Client {
+        sender,
+        window: Arc::new(Semaphore::new(WINDOW)),
+        stall_timeout,
     };
-    sender.send(Piece::Frame(frame, room)).await.is_ok()
+    let relayed = Relayed {
+        pieces,
+        size,
+        ended: false,
+    };
+    (client, relayed)
+}
+
+/// The way to a client that may take its time, but not for ever.
+struct Client {
+    sender: mpsc::Sender<Piece>,
+    window: Arc<Semaphore>,
+    stall_timeout: Duration,
+}
+
+impl Client {
+    /// Hands `frame` over as there is room; false once nobody takes it.
+    async fn hand_over(&self, frame: Result<Frame<Bytes>, BodyError>) -> bool {
+        let mut data = match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => data,
+            Ok(Err(trailers)) => return self.send(Piece::Frame(Ok(trailers), None)).await,
+            Err(error) => return self.send(Piece::Frame(Err(error), None)).await,
+        };
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(PIECE));
+            if !self.send(Piece::Frame(Ok(Frame::data(piece)), None)).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn send(&self, piece: Piece) -> bool {
+        let handed_over = async {
+            let piece = match piece {
+                Piece::Frame(Ok(frame), _) => {
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    let length = u32::try_from(length).unwrap_or(u32::MAX);
+                    let window = Arc::clone(&self.window);
+                    Piece::Frame(Ok(frame), window.acquire_many_owned(length).await.ok())
+                }
+                piece => piece,
+            };
+            self.sender.send(piece).await.is_ok()
+        };
+        tokio::select! {
+            handed_over = timeout(self.stall_timeout, handed_over) => handed_over.unwrap_or(false),
+            () = self.sender.closed() => false,
+        }
+    }
 }
 
 /// The client's end of a response that a detached task reads.
@@ -171,10 +214,10 @@ impl http_body::Body for Relayed {
                 this.ended = true;
                 None
             }
-            // The task ended before the response did: that must not look like the end of it.
+            // Given up, or the task has ended: that must not look like the end of the response.
             None => {
                 this.ended = true;
-                Some(Err("the task that read the response has ended".into()))
+                Some(Err("nobody hands the rest of the response over".into()))
             }
         })
     }
@@ -191,24 +234,47 @@ impl http_body::Body for Relayed {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test]
     async fn a_response_whose_task_died_does_not_look_whole() {
         for (last, whole) in [(Some(Piece::End), true), (None, false)] {
-            let (sender, pieces) = mpsc::channel(PIECES);
-            let relayed = Relayed {
-                pieces,
-                size: SizeHint::new(),
-                ended: false,
-            };
+            let (client, relayed) = relay(SizeHint::new(), Duration::from_secs(60));
             let half = Frame::data(Bytes::from_static(b"half"));
-            let pieces = [Some(Piece::Frame(Ok(half), None)), last];
-            for piece in pieces.into_iter().flatten() {
-                assert!(sender.send(piece).await.is_ok());
+            assert!(client.hand_over(Ok(half)).await);
+            if let Some(last) = last {
+                assert!(client.send(last).await);
             }
-            drop(sender);
+            drop(client);
             assert_eq!(relayed.collect().await.is_ok(), whole);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_counts_as_gone() {
+        let (client, relayed) = relay(SizeHint::new(), Duration::from_secs(60));
+        let began = Instant::now();
+        let body = crate::exchange::full(vec![b'x'; 2 * WINDOW]);
+        pump(body, Some(client), RequestId(1)).await;
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert!(relayed.collect().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_gets_the_whole() {
+        let (client, mut relayed) = relay(SizeHint::new(), Duration::from_secs(60));
+        let body = crate::exchange::full(vec![b'x'; 2 * WINDOW]);
+        let take = async {
+            let mut length = 0;
+            while let Some(piece) = relayed.frame().await {
+                length += piece.unwrap().into_data().unwrap().len();
+                tokio::time::sleep(Duration::from_secs(50)).await;
+            }
+            length
+        };
+        let ((), taken) = tokio::join!(pump(body, Some(client), RequestId(1)), take);
+        assert_eq!(taken, 2 * WINDOW);
     }
 }

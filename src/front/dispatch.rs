@@ -5,14 +5,13 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Uri, header, uri::PathAndQuery};
 
 use crate::{
-    exchange::{Failure, Request, Response, empty},
+    exchange::{Failure, Request, Response},
     fastcgi::FastCgi,
     realtime::{self, Realtime},
     router::{Route, Target},
-    static_files::{Found, StaticFiles},
+    static_files::{self, Found, StaticFiles},
     tls,
     upstream::Upstream,
 };
@@ -88,7 +87,7 @@ impl Destination for Destinations {
                 match files.find(&path).await? {
                     Found::File(file) => files.answer(&request.head, file).await,
                     Found::Script(script) => fastcgi.answer(request, script).await,
-                    Found::DirectoryWithoutSlash => Ok(to_directory(&request)),
+                    Found::DirectoryWithoutSlash => Ok(static_files::add_slash(&request.head)),
                 }
             }
             (_, target) => Err(Failure::ours(
@@ -106,51 +105,5 @@ impl Seat<tls::Stream> for realtime::Seat {
             tls::Stream::Tls(stream) => realtime::Socket::Tls(stream),
         };
         self.open(socket, read_ahead);
-    }
-}
-
-/// Sends the client to the same address with a slash at the end, so that relative links hold.
-fn to_directory(request: &Request) -> Response {
-    let mut response = http::Response::new(empty());
-    *response.status_mut() = match request.head.method {
-        Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
-        _ => StatusCode::PERMANENT_REDIRECT,
-    };
-    if let Ok(location) = HeaderValue::from_bytes(&with_slash(&request.head.uri)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    response
-}
-
-/// The target as the client wrote it with a slash after its path, always below this host: two
-/// slashes at the start, or one and a backslash, would name another host to a browser.
-fn with_slash(uri: &Uri) -> Vec<u8> {
-    let path = uri.path().trim_start_matches(['/', '\\']);
-    let mut location = format!("/{}/", path.replace('\\', "%5C"));
-    if let Some(query) = uri.path_and_query().and_then(PathAndQuery::query) {
-        location.push('?');
-        location.push_str(query);
-    }
-    location.into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_redirect_keeps_path_and_query_and_stays_on_this_host() {
-        for (target, location) in [
-            ("/wp-admin", "/wp-admin/"),
-            ("/a%20b?x=1&y=%2F", "/a%20b/?x=1&y=%2F"),
-            ("/a?", "/a/?"),
-            ("//evil.example/wp-admin", "/evil.example/wp-admin/"),
-            ("/\\evil.example", "/evil.example/"),
-            ("/a\\b", "/a%5Cb/"),
-        ] {
-            let uri: Uri = target.parse().unwrap();
-            let made = String::from_utf8(with_slash(&uri)).unwrap();
-            assert_eq!(made, location, "{target}");
-        }
     }
 }

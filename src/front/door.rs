@@ -153,13 +153,13 @@ impl<D: Destination> Door<D> {
             return self.destination.answer(route, request).await;
         };
         let surroundings = Surroundings {
-            tasks: &self.tasks,
-            metrics: &self.metrics,
+            metrics: self.metrics.clone(),
             id: request.origin.id,
+            stall_timeout: self.config.write_stall_timeout,
         };
         let door = Arc::clone(self);
         let answer = async move { door.destination.answer(route, request).await };
-        detached::run(answer, permit, surroundings).await
+        detached::run(answer, permit, &self.tasks, surroundings).await
     }
 
     /// Sends the client to the same address with `https`, for hosts of sites alone.

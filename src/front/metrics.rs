@@ -1,7 +1,9 @@
 //! The counters of the front.
 
+use std::fmt::{self, Write};
+
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -14,6 +16,7 @@ pub struct Metrics {
     pub(super) failures: Family<Failed, Counter>,
     pub(super) headers_dropped: Counter,
     pub(super) detached: Gauge,
+    pub(super) stalled: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -21,7 +24,7 @@ pub(super) struct Connection {
     pub(super) protocol: Protocol,
 }
 
-#[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
@@ -35,6 +38,16 @@ pub(super) struct Answer {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct Failed {
     pub(super) reason: &'static str,
+}
+
+/// A label's value is lower case, as everywhere; derived, it would be the variant's name.
+impl EncodeLabelValue for Protocol {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        encoder.write_str(match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        })
+    }
 }
 
 impl Metrics {
@@ -66,6 +79,32 @@ impl Metrics {
             "Requests that would go on without their client",
             metrics.detached.clone(),
         );
+        registry.register(
+            "front_stalled",
+            "Responses given up because their client took nothing, the connection being kept",
+            metrics.stalled.clone(),
+        );
         metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_by_protocol_in_lower_case() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let gauge = metrics.connections.get_or_create(&Connection { protocol });
+            gauge.inc();
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for protocol in ["http1", "http2"] {
+            let line = format!("front_connections{{protocol=\"{protocol}\"}} 1\n");
+            assert!(text.contains(&line), "{text}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod door;
 mod metrics;
 mod refusal;
 mod request_body;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod watched;

@@ -53,9 +53,19 @@ impl Reader {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
+            StatusCode::UPGRADE_REQUIRED => {
+                // RFC 6455 4.4: the version that is spoken here, whatever was wrong.
+                let version = HeaderValue::from_static("13");
+                headers.insert(header::SEC_WEBSOCKET_VERSION, version);
+            }
             _ => {}
         }
-        if self.closable && failure.blame == Blame::Client {
+        if self.closable && status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110 15.5.22 and 7.8; HTTP/2 has neither field.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let connection = HeaderValue::from_static("upgrade, close");
+            headers.insert(header::CONNECTION, connection);
+        } else if self.closable && failure.blame == Blame::Client {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -108,6 +118,7 @@ const fn sentence(status: StatusCode) -> &'static str {
         413 => "The request is larger than this site accepts.",
         414 | 431 => "The address or the header of the request is too long.",
         421 => "This server does not serve that site.",
+        426 => "This address expects a WebSocket.",
         400..=499 => "The request could not be accepted.",
         502 => "The site gave no valid answer.",
         503 => "The site is busy. Please try again in a moment.",

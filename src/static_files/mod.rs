@@ -61,7 +61,8 @@ pub enum Found {
     File(File),
     /// A script for PHP: the one that the path names, or the site's front page.
     Script(Script),
-    /// A directory with an index whose path lacks the slash at its end: [`add_slash`].
+    /// A directory with an index whose path lacks the slash at its end; [`add_slash`] sends the
+    /// client there.
     DirectoryWithoutSlash,
 }
 
@@ -164,28 +165,25 @@ impl File {
     }
 }
 
-/// Sends the client to the same address with a slash at the end of its path, the query kept.
+/// Sends the client to the same address with a slash at the end of its path, so that relative
+/// links hold: the answer to [`Found::DirectoryWithoutSlash`].
 ///
-/// The address is relative to the one that was asked for, so it needs no host, and begins with a
-/// dot, so that no path can be taken for a host (`//evil.example`).
+/// The target stays as the client wrote it, query included, and always below this host: two
+/// slashes at the start, or one and a backslash, would name another host to a browser.
 #[must_use]
 pub fn add_slash(head: &request::Parts) -> Response {
-    let last = head.uri.path().rsplit('/').next().unwrap_or_default();
-    let query = head
-        .uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let path = head.uri.path().trim_start_matches(['/', '\\']);
+    let mut location = format!("/{}/", path.replace('\\', "%5C"));
+    if let Some(query) = head.uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
     let mut response = bare(match head.method {
         Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
         // Keeps the method and the body.
         _ => StatusCode::PERMANENT_REDIRECT,
     });
-    insert(
-        response.headers_mut(),
-        header::LOCATION,
-        format!("./{last}/{query}"),
-    );
+    insert(response.headers_mut(), header::LOCATION, location);
     response
 }
 

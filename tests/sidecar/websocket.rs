@@ -312,6 +312,11 @@ async fn the_realtime_path_never_reaches_the_back_end() {
         let answer = sidecar.get("/realtime", fields).await;
         assert_eq!(answer.head.status, status, "{fields}");
         assert!(!answer.text().contains("wp!"));
+        if status == 426 {
+            assert!(answer.text().contains("expects a WebSocket"));
+            assert_eq!(answer.head.field("upgrade"), Some("websocket"));
+            assert_eq!(answer.head.field("sec-websocket-version"), Some("13"));
+        }
     }
 }
 

@@ -27,6 +27,7 @@ fn config(address: Address) -> config::FastCgi {
         response_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(20),
         body_memory_max: Size(64 << 10),
+        spool_max: Size(1 << 30),
     }
 }
 

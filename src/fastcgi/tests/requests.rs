@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
+use http_body_util::BodyExt;
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc};
 
 use super::{
-    config, fastcgi, get, origin, request,
+    config, failures, fastcgi, get, origin, request,
     responder::{Received, Responder, end, pairs, receive, stdout},
     script, unsized_body,
 };
@@ -211,7 +212,7 @@ async fn headers_too_long_are_refused_before_the_body_is_asked_for() {
     let tasks = Tasks::new();
     let (sender, body) = http_body_util::channel::Channel::new(1);
     let head = http::Request::post("/").header("cookie", "a".repeat(70_000));
-    let asked = request(head, http_body_util::BodyExt::boxed_unsync(body));
+    let asked = request(head, body.boxed_unsync());
     let nowhere = Address::Unix("/nonexistent/fpm.sock".into());
     let fastcgi = FastCgi::new(&config(nowhere), tasks, Metrics::default());
     let failure = fastcgi.answer(asked, script("")).await.unwrap_err();
@@ -319,12 +320,51 @@ async fn a_body_s_own_failure_is_passed_on_and_php_hears_nothing() {
     ] {
         let (sender, body) = http_body_util::channel::Channel::<Bytes, _>::new(1);
         sender.abort(sent);
-        let asked = request(
-            http::Request::post("/"),
-            http_body_util::BodyExt::boxed_unsync(body),
-        );
+        let asked = request(http::Request::post("/"), body.boxed_unsync());
         let failure = fastcgi(nowhere.clone()).answer(asked, script("")).await;
         let failure = failure.unwrap_err();
         assert_eq!((failure.status, failure.reason), (status, reason));
     }
+}
+
+#[tokio::test]
+async fn bodies_in_files_have_a_bound_together_and_give_their_room_back() {
+    let (responder, mut received) = recording();
+    let mut config = config(responder.address());
+    config.body_memory_max.0 = 10;
+    config.spool_max.0 = 1_000_000;
+    let fastcgi = FastCgi::new(&config, Tasks::new(), Metrics::default());
+    let put = |body| fastcgi.answer(request(http::Request::put("/"), body), script(""));
+    let large = || exchange::full(vec![b'x'; 900_000]);
+    for _ in 0..2 {
+        put(large()).await.unwrap();
+        assert_eq!(received.recv().await.unwrap().stdin.len(), 900_000);
+    }
+
+    // One that takes up most of the room and does not end.
+    let (mut sender, body) = http_body_util::channel::Channel::<Bytes, exchange::BodyError>::new(1);
+    let mut slow = Box::pin(put(body.boxed_unsync()));
+    let send = async {
+        sender
+            .send_data(Bytes::from(vec![b'x'; 600_000]))
+            .await
+            .unwrap();
+        // Taken up once the first piece is in the file.
+        sender.send_data(Bytes::from(vec![b'x'; 1])).await.unwrap();
+        sender.send_data(Bytes::from(vec![b'x'; 1])).await.unwrap();
+    };
+    tokio::select! {
+        _ = &mut slow => panic!("its body has no end"),
+        () = send => {}
+    }
+    let failure = put(large()).await.unwrap_err();
+    assert_eq!(failure.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(failure.reason, "spool_full");
+    assert_eq!(failures(&fastcgi, "spool_full"), 1);
+    put(exchange::full(vec![b'x'; 10])).await.unwrap();
+    assert_eq!(received.recv().await.unwrap().stdin.len(), 10);
+
+    drop(slow);
+    put(large()).await.unwrap();
+    assert_eq!(received.recv().await.unwrap().stdin.len(), 900_000);
 }

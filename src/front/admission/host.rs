@@ -4,7 +4,7 @@
 
 use http::{Version, header, request::Parts};
 
-use super::bad;
+use super::{bad, without_query};
 use crate::exchange::{Failure, Scheme};
 
 /// A host as asked for, checked.
@@ -24,20 +24,20 @@ pub(super) fn of(head: &Parts, scheme: Scheme) -> Result<Host, Failure> {
         (None, None) => None,
     };
     if !matches!(head.uri.scheme_str(), None | Some("http" | "https")) {
-        return Err(bad("target_scheme", &head.uri));
+        return Err(bad("target_scheme", without_query(&head.uri)));
     }
     let absolute = head.uri.scheme().is_some();
     let target = match head.uri.authority() {
         // CONNECT's form, which no other method has.
         Some(_) if head.version < Version::HTTP_2 && !absolute => {
-            return Err(bad("target_form", &head.uri));
+            return Err(bad("target_form", without_query(&head.uri)));
         }
         Some(authority) => Some(read(authority.as_str().as_bytes())?),
         None => None,
     };
     match (field, target) {
         (Some(field), Some(target)) if !field.is(&target, scheme) => {
-            Err(bad("host_mismatch", &head.uri))
+            Err(bad("host_mismatch", without_query(&head.uri)))
         }
         (Some(field), _) => Ok(field),
         // Only HTTP/2 may leave Host to its `:authority`.

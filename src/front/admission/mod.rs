@@ -7,7 +7,11 @@
 mod fields;
 mod host;
 
-use http::{Method, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    Method, StatusCode, Uri, Version, header,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
 
 pub(super) use self::fields::strip_hop_by_hop;
 use super::arrival::Arrival;
@@ -100,7 +104,7 @@ fn origin_form(head: &Parts) -> Result<Uri, Failure> {
     };
     target
         .map(Uri::from)
-        .ok_or_else(|| bad("target_form", &head.uri))
+        .ok_or_else(|| bad("target_form", without_query(&head.uri)))
 }
 
 fn size(head: &Parts, length: Option<u64>, config: &config::Front) -> Result<(), Failure> {
@@ -145,6 +149,45 @@ fn expectation(head: &mut Parts) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What of a target may stand in a log: a query may hold the key of a password reset, or a token.
+fn without_query(uri: &Uri) -> String {
+    let authority = uri.authority().map_or("", Authority::as_str);
+    format!("{authority}{}", uri.path())
+}
+
 fn bad(reason: &'static str, detail: impl std::fmt::Display) -> Failure {
     Failure::client(StatusCode::BAD_REQUEST, reason, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::Scheme;
+
+    #[test]
+    fn a_refusal_tells_the_log_authority_and_path_and_no_query() {
+        for (target, reason, told) in [
+            (
+                "http://other.example/wp-login.php?key=secret",
+                "host_mismatch",
+                "other.example/wp-login.php",
+            ),
+            (
+                "ftp://site.example/a?key=secret",
+                "target_scheme",
+                "site.example/a",
+            ),
+            ("site.example:80", "target_form", "site.example:80"),
+            ("*", "target_form", "*"),
+        ] {
+            let request = http::Request::get(target).header("host", "site.example");
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let refused = host::of(&head, Scheme::Http).map(|_| origin_form(&head));
+            let failure = match refused {
+                Err(failure) | Ok(Err(failure)) => failure,
+                Ok(Ok(target)) => panic!("{target} was let through"),
+            };
+            assert_eq!((failure.reason, failure.detail.as_str()), (reason, told));
+        }
+    }
 }

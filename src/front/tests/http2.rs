@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Bench, soon};
+use super::{Bench, Event, soon};
 
 async fn connect(bench: &Bench) -> (SendRequest<Full<Bytes>>, JoinHandle<()>) {
     let (client, server) = duplex(1 << 20);
@@ -159,17 +159,67 @@ async fn a_request_under_way_is_not_idle() {
     assert_eq!(response.await.unwrap().unwrap().status(), 200);
 }
 
+/// What a client is doing on the other streams of its connection makes no difference.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_opens_no_window_is_given_up() {
+async fn a_response_that_its_client_does_not_take_is_reset_alone() {
+    for (method, path, behind) in [
+        ("GET", "endless", Event::Dropped),
+        ("POST", "long", Event::ReadToTheEnd),
+    ] {
+        let mut bench = Bench::new();
+        let (mut sender, served) = connect(&bench).await;
+        let mut busy = sender.clone();
+        bench.tasks.spawn(async move {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+                let request = get("https://site.example/").body(Full::default());
+                let response = busy.send_request(request.unwrap()).await.unwrap();
+                response.into_body().collect().await.unwrap();
+            }
+        });
+        let request = http::Request::builder().method(method);
+        let request = request.uri(format!("https://site.example/{path}"));
+        let request = request.body(Full::default()).unwrap();
+        let began = Instant::now();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(soon(bench.events.recv()).await, Some(behind));
+        let took = began.elapsed().as_secs();
+        assert!((60..=61).contains(&took), "{took}");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(response.into_body().collect().await.is_err());
+        assert_eq!(bench.door.metrics.stalled.get(), 1);
+        assert!(!served.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_its_client_takes_slowly_arrives_whole() {
     let bench = Bench::new();
-    let (mut sender, served) = connect(&bench).await;
-    let request = get("https://site.example/endless").body(Full::default());
-    let began = Instant::now();
+    let (mut sender, _served) = connect(&bench).await;
+    let request = get("https://site.example/large").body(Full::default());
     let response = sender.send_request(request.unwrap()).await.unwrap();
-    soon(served).await.unwrap();
-    let took = began.elapsed().as_secs();
-    assert!((60..=122).contains(&took), "{took}");
-    drop(response);
+    let (mut body, mut length) = (response.into_body(), 0);
+    while let Some(frame) = soon(body.frame()).await {
+        let taken = frame.unwrap().into_data().unwrap().len();
+        length += taken;
+        // Half of the window, which is when it opens again, takes 50 s.
+        tokio::time::sleep(Duration::from_millis(50_000 * taken as u64 / (32 << 10))).await;
+    }
+    assert_eq!(length, 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_events_may_be_quiet_for_long() {
+    let bench = Bench::new();
+    let (mut sender, _served) = connect(&bench).await;
+    let request = get("https://site.example/realtime?channel=a").body(Full::default());
+    let response = sender.send_request(request.unwrap()).await.unwrap();
+    let mut body = response.into_body();
+    for event in ["first", "second"] {
+        let frame = soon(body.frame()).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), event);
+    }
+    assert_eq!(bench.door.metrics.stalled.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ address = "http://127.0.0.1:8080"
 enum Event {
     Started,
     Finished,
-    /// The request's future was dropped before it was finished.
+    /// The request's future, or its response's body, was dropped before it was finished.
     Dropped,
     /// The response's body was read to its end.
     ReadToTheEnd,
@@ -101,7 +101,10 @@ impl Destination for StandIn {
             .get("upgrade")
             .is_none_or(|value| value != "websocket")
         {
-            return Ok(Admission::Answer(full("no upgrade").into_response()));
+            return Ok(Admission::Answer(match request.head.uri.query() {
+                Some(_) => quiet(&self.tasks),
+                None => full("no upgrade").into_response(),
+            }));
         }
         let mut response = empty().into_response();
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -124,6 +127,11 @@ impl Destination for StandIn {
             }
             "/endless" => Ok(pieces(None, self.events.clone())),
             "/long" => Ok(pieces(Some(64), self.events.clone())),
+            "/large" => {
+                let large = Bytes::from(vec![b'x'; 256 << 10]);
+                let body = FromFn(move |n| (n < 4).then(|| Ok(large.clone())), 0);
+                Ok(body.boxed_unsync().into_response())
+            }
             "/cut" => Ok(cut(&self.tasks)),
             "/unasked" => {
                 let mut response = empty().into_response();
@@ -187,10 +195,12 @@ impl<B: http_body::Body> SizeHintExact for B {
 
 /// A body of `count` pieces of 16 KiB, or one without end.
 fn pieces(count: Option<usize>, events: mpsc::UnboundedSender<Event>) -> Response {
+    let mut guard = Guard(events, false);
     let body = FromFn(
         move |n| {
             if count.is_some_and(|count| n >= count) {
-                let _ = events.send(Event::ReadToTheEnd);
+                guard.1 = true;
+                let _ = guard.0.send(Event::ReadToTheEnd);
                 return None;
             }
             Some(Ok(Bytes::from_static(&[b'x'; 16 << 10])))
@@ -208,6 +218,18 @@ fn cut(tasks: &Tasks) -> Response {
         sender.send_data(half).await.unwrap();
         sleep(Duration::from_secs(1)).await;
         sender.abort("cut".into());
+    });
+    body.boxed_unsync().into_response()
+}
+
+/// A stream of two events, the second of which comes after 50 quiet minutes.
+fn quiet(tasks: &Tasks) -> Response {
+    let (mut sender, body) = Channel::<Bytes, BodyError>::new(1);
+    tasks.spawn(async move {
+        for event in ["first", "second"] {
+            sender.send_data(Bytes::from(event)).await.unwrap();
+            sleep(Duration::from_secs(3000)).await;
+        }
     });
     body.boxed_unsync().into_response()
 }

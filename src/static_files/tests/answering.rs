@@ -193,13 +193,18 @@ async fn a_file_that_shrinks_on_the_way_never_ends_cleanly() {
 }
 
 #[test]
-fn the_slash_is_added_to_the_address_as_it_was_asked_for() {
+fn a_directory_redirect_keeps_path_and_query_and_stays_on_this_host() {
     for (target, location) in [
-        ("/wp-admin", "./wp-admin/"),
-        ("/blog/wp-admin?a=b%20c&d", "./wp-admin/?a=b%20c&d"),
-        ("/w%70-admin?", "./w%70-admin/?"),
-        ("//evil.example", "./evil.example/"),
-        ("/evil.example:80", "./evil.example:80/"),
+        ("/wp-admin", "/wp-admin/"),
+        (
+            "/blog/wp-admin?a=b%20c&d=%2F",
+            "/blog/wp-admin/?a=b%20c&d=%2F",
+        ),
+        ("/w%70-admin?", "/w%70-admin/?"),
+        ("//evil.example/wp-admin", "/evil.example/wp-admin/"),
+        ("/\\evil.example", "/evil.example/"),
+        ("/evil.example:80", "/evil.example:80/"),
+        ("/a\\b", "/a%5Cb/"),
     ] {
         let response = add_slash(&head("GET", target, &[]));
         assert_eq!(line(&response, "location"), location);

@@ -57,6 +57,7 @@ impl Site {
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             body_memory_max: Bytes(0),
+            spool_max: Bytes(0),
         }
     }
 
