@@ -19,12 +19,13 @@ import { until } from './harness/process.mjs';
 import { Stack } from './harness/stack.mjs';
 
 const DOWNLOAD_BYTES = 96 * 1024 * 1024;
-/** The goal is two seconds; a busy machine gets five times that. */
+/** The best of all replacements has to be this quick, in ms; on a busy machine each gets five times that. */
 const GOAL = 2_000;
 const SLACK = 5;
 
 describe('a certificate replaced under load', { timeout: 90_000 }, () => {
   let stack, first, second;
+  const replacements = [];
 
   before(async () => {
     stack = await Stack.start('certs');
@@ -38,10 +39,13 @@ describe('a certificate replaced under load', { timeout: 90_000 }, () => {
   const served = () => servedFingerprint(stack.sidecar.port);
 
   async function replaceAndWait(pair) {
+    const another = (await served()) !== pair.fingerprint;
     stack.certificate.replaceBy(pair);
     const start = performance.now();
     await until('the new certificate to be served', async () => (await served()) === pair.fingerprint, { within: GOAL * SLACK });
-    return performance.now() - start;
+    const took = performance.now() - start;
+    if (another) replacements.push(took);
+    return took;
   }
 
   test('goes to new connections, while an open WebSocket and a running download go on', async (t) => {
@@ -104,6 +108,12 @@ describe('a certificate replaced under load', { timeout: 90_000 }, () => {
     const client = new HttpsClient(stack.origin, first.pem);
     assert.equal((await client.get('/')).status, 200);
     client.close();
+  });
+
+  test('was there within two seconds, in the best of three replacements', (t) => {
+    t.diagnostic(`replacements took ${replacements.map((took) => took.toFixed(0)).join(', ')} ms`);
+    assert.equal(replacements.length, 3);
+    assert.ok(Math.min(...replacements) <= GOAL, `the best took ${Math.min(...replacements).toFixed(0)} ms`);
   });
 
   /** A client that trusts `pem` alone, subscribed to the page's channel, and what its connection went through. */

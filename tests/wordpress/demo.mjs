@@ -5,12 +5,12 @@
  *   make demo [PORT=8443]
  *
  * Everything is under target/demo, but for the certificate pair in certs/; both
- * are kept, so that a second run starts in seconds. What has to be installed and
- * built is the Makefile's business.
+ * are kept, so that a second run starts in seconds. With `--folder` all of it is
+ * there, for the test. What has to be installed and built is the Makefile's business.
  */
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { Certificate } from './harness/certificate.mjs';
@@ -21,8 +21,8 @@ import { onStopped, stopAll, stopping } from './harness/process.mjs';
 import { Sidecar } from './harness/sidecar.mjs';
 import { Site } from './harness/site.mjs';
 
-const FOLDER = join(TARGET, 'demo');
-const RUNNING = join(FOLDER, 'running.json');
+let folder = join(TARGET, 'demo');
+let certificates = join(PROJECT, 'certs');
 
 onStopped(() => {
   forgetRun();
@@ -34,8 +34,8 @@ try {
   const { port, check } = await options();
   if (check) process.exit(0);
   noteRun(port);
-  const { site, programs } = await start(port);
-  tell(site, port);
+  const { site, log, programs } = await start(port);
+  tell(site, port, log);
   // Nothing to do but to notice when one of them ends by itself.
   const ended = await Promise.race(programs.map((program) => program.ended.then((how) => ({ program, how }))));
   throw new Error(`${ended.program.name} ${ended.how}; its last lines:\n${ended.program.tail()}`);
@@ -49,15 +49,18 @@ try {
 }
 
 async function start(port) {
-  if (!existsSync(join(FOLDER, 'complete'))) say('making a WordPress (the first time this fetches 160 MB from npm)');
-  const site = await Site.provide(FOLDER, { home: `https://localhost:${port}` });
+  if (!Site.isThere(folder)) say('making a WordPress (the first time this fetches 160 MB from npm)');
+  const site = await Site.provide(folder, { home: `https://localhost:${port}` });
   say(`WordPress ${site.version} on SQLite is in ${inProject(site.wordpress)}, with the plugin active`);
-  const certificate = await Certificate.make(join(PROJECT, 'certs'));
+  const certificate = await Certificate.make(certificates);
   say(`its certificate is ${inProject(certificate.certificateFile)}`);
   const fpm = await PhpFpm.start(site);
   say(`PHP-FPM runs${site.phpUser === 'root' ? ` as root, since no other user can enter ${PROJECT}` : ''}`);
+  const log = join(folder, 'sidewire.log');
+  const written = openSync(log, 'w');
   const sidecar = await Sidecar.start({
-    folder: FOLDER,
+    folder,
+    onLine: (line) => writeSync(written, `${line}\n`),
     certificate,
     port,
     publishSocket: site.socket,
@@ -66,11 +69,11 @@ async function start(port) {
     backEnd: { fastcgi: fpm.socket, root: site.wordpress },
   });
   say('Sidewire runs in front of it');
-  return { site, programs: [fpm.process, sidecar.process] };
+  return { site, log, programs: [fpm.process, sidecar.process] };
 }
 
-function tell(site, port) {
-  const price = join(FOLDER, 'price');
+function tell(site, port, log) {
+  const price = join(folder, 'price');
   writeFileSync(
     price,
     `<?php\n$argv = array_merge( array( $argv[0], ${phpText(site.wordpress)} ), array_slice( $argv, 1 ) );\nrequire ${phpText(join(SITE_FILES, 'price.php'))};\n`,
@@ -84,7 +87,11 @@ function tell(site, port) {
 
              php ${shellWord(price)} 42.50
 
+           Without a value it deletes the price.
+
   Log in   ${origin}/wp-admin/   user ${site.user}   password ${site.password}
+
+  Log      ${inProject(log)}
 
   Stop     Ctrl-C
 
@@ -93,7 +100,13 @@ function tell(site, port) {
 
 /** With `--check` it is only looked whether the demo could run: before minutes of building. */
 async function options() {
-  const { values } = parseArgs({ options: { port: { type: 'string', default: '8443' }, check: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    options: { port: { type: 'string', default: '8443' }, check: { type: 'boolean' }, folder: { type: 'string' } },
+  });
+  if (values.folder) {
+    folder = resolve(values.folder);
+    certificates = join(folder, 'certs');
+  }
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 1 || port > 65535) {
     throw Object.assign(new Error(`PORT = "${values.port}": expected a number from 1 to 65535, as in: make demo PORT=8444`), { exitCode: 64 });
@@ -108,8 +121,8 @@ async function options() {
 }
 
 function runningDemo() {
-  if (!existsSync(RUNNING)) return undefined;
-  const other = JSON.parse(readFileSync(RUNNING, 'utf8'));
+  const other = notedRun();
+  if (!other) return undefined;
   try {
     const command = readFileSync(`/proc/${other.pid}/cmdline`, 'utf8');
     return command.includes('demo.mjs') ? other : undefined;
@@ -118,13 +131,23 @@ function runningDemo() {
   }
 }
 
+/** What the last demo of this folder noted; it may have been killed before it could forget it. */
+function notedRun() {
+  const note = noteFile();
+  return existsSync(note) ? JSON.parse(readFileSync(note, 'utf8')) : undefined;
+}
+
 function noteRun(port) {
-  mkdirSync(FOLDER, { recursive: true });
-  writeFileSync(RUNNING, JSON.stringify({ pid: process.pid, port }));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(noteFile(), JSON.stringify({ pid: process.pid, port }));
 }
 
 function forgetRun() {
-  if (existsSync(RUNNING) && JSON.parse(readFileSync(RUNNING, 'utf8')).pid === process.pid) rmSync(RUNNING);
+  if (notedRun()?.pid === process.pid) rmSync(noteFile());
+}
+
+function noteFile() {
+  return join(folder, 'running.json');
 }
 
 function say(what) {

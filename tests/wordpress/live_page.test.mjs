@@ -18,6 +18,9 @@ import { WordPressAdmin } from './harness/wordpress_admin.mjs';
 
 const SHORTCODE = '.live-price [data-sidewire-meta]';
 const BOUND_BLOCK = '.bound-price';
+const STATE_AS_LOADED = '.live-state > span';
+/** How it is printed by themes that know nothing of Sidewire. */
+const BY_ID_ALONE = '.theme-price > span';
 /** The recording is shown in the README; nobody should wait for it. */
 const MOST_BYTES = 1_500_000;
 
@@ -48,6 +51,7 @@ for (const backEnd of ['PHP-FPM', 'Apache']) {
       assert.equal(await viewer.page.textContent(SHORTCODE), '39.90');
       assert.equal(await viewer.page.textContent(BOUND_BLOCK), '39.90');
       await viewer.page.waitForSelector('html[data-sidewire-state="live"]');
+      assert.equal(await viewer.page.isVisible(STATE_AS_LOADED), false);
     });
 
     test('changes its text when the value is saved, with no reload', async (t) => {
@@ -77,6 +81,22 @@ for (const backEnd of ['PHP-FPM', 'Apache']) {
       await changeTo(viewer.page, '43.00');
     });
 
+    test('changes an element that has no more than the id of older front ends', async () => {
+      const set = (price) => admin.saveMeta('posts', stack.site.postId, { price });
+      assert.equal((await set('12.00')).status, 200);
+      const { page, context, faults } = await newPage(browser);
+      await page.goto(`${stack.origin}/hello-world/`);
+      await page.waitForSelector('html[data-sidewire-state="live"]');
+      assert.equal(await page.locator('[data-sidewire-meta]').count(), 0, 'nothing else is marked');
+      assert.equal(await page.getAttribute(BY_ID_ALONE, 'id'), `meta-value-post-${stack.site.postId}-price`);
+      assert.equal(await page.textContent(BY_ID_ALONE), '12.00');
+      await recordChanges(page, BY_ID_ALONE);
+      await set('12.50');
+      await changeTo(page, '12.50');
+      await context.close();
+      assert.deepEqual(faults, []);
+    });
+
     test('is right with JavaScript off', async () => {
       const { page, context } = await newPage(browser, { javaScriptEnabled: false });
       await page.goto(stack.origin);
@@ -84,6 +104,7 @@ for (const backEnd of ['PHP-FPM', 'Apache']) {
       assert.ok(html.includes('>43.00<'));
       assert.equal(await page.locator(SHORTCODE).textContent(), '43.00');
       assert.equal(await page.locator(BOUND_BLOCK).textContent(), '43.00');
+      assert.equal(await page.locator(STATE_AS_LOADED).innerText(), 'The price as of loading this page');
       await context.close();
     });
 
@@ -107,41 +128,51 @@ for (const backEnd of ['PHP-FPM', 'Apache']) {
 
 /**
  * Types a command into a drawn terminal, runs it for real, and records what the
- * page beside it does.
+ * page does in two windows above it.
  */
 async function record(browser, { origin, site }, file) {
-  const { page, context, faults } = await newPage(browser, { viewport: { width: 860, height: 640 } });
+  await site.setPrice('39.90');
+  const { page, context, faults } = await newPage(browser, { viewport: { width: 860, height: 664 } });
   // The stage has the site's own origin, as a page of the site would that shows it in a frame.
   await page.route(`${origin}/stage`, (route) => route.fulfill({ path: fileURLToPath(new URL('./harness/stage.html', import.meta.url)) }));
   await page.goto(`${origin}/stage`);
   await page.evaluate((address) => {
-    document.getElementById('address').textContent = 'https://localhost:8443/';
-    document.getElementById('page').src = address;
+    for (const frame of document.querySelectorAll('iframe')) frame.src = address;
     window.showTerminal([], '');
   }, `${origin}/`);
-  const frame = page.frameLocator('#page');
-  await frame.locator('html[data-sidewire-state="live"]').waitFor({ state: 'attached' });
+  const windows = ['#desktop', '#phone'].map((frame) => page.frameLocator(frame));
+  const prices = () => Promise.all(windows.map((one) => one.locator(SHORTCODE).textContent()));
+  for (const one of windows) {
+    await one.locator('html[data-sidewire-state="live"]').waitFor({ state: 'attached' });
+    // From the title on: the menu above it says nothing here. (scrollIntoView would scroll the stage as well.)
+    await one.locator('h1').evaluate((title) => window.scrollBy(0, title.getBoundingClientRect().top - 32));
+  }
   await page.waitForLoadState('networkidle');
-  await frame.locator('.live-state').evaluate((state) => state.scrollIntoView({ block: 'end' }));
-  await frame.locator('html').evaluate(() => window.scrollBy(0, 24));
   const recording = new Recording(page);
   await recording.frame(1200);
 
   const done = [];
+  let before = '39.90';
   for (const price of ['42.50', '38.00']) {
     const command = `php target/demo/price ${price}`;
-    for (let length = 2; length <= command.length; length += 2) {
+    for (let length = 1; length <= command.length; length += 1) {
       await page.evaluate(([lines, typed]) => window.showTerminal(lines, typed), [done, command.slice(0, length)]);
-      await recording.frame(90);
+      await recording.frame(length === command.length ? 600 : 45);
     }
-    await recording.frame(350);
+    assert.equal(await page.textContent('#typed'), command, 'the whole command is seen before it runs');
+    // Enter: the line stays, and there is no prompt until the command has ended.
+    done.push(`$ ${command}`);
+    await page.evaluate((lines) => window.showTerminal(lines), done);
+    await recording.frame(150);
+    assert.deepEqual(await prices(), [before, before], 'nothing changed yet');
     const saving = site.setPrice(price);
-    await frame.locator('[data-sidewire-meta]', { hasText: price }).first().waitFor();
+    for (const one of windows) await one.locator(SHORTCODE, { hasText: price }).waitFor();
     await recording.frame(60);
-    done.push(`$ ${command}`, (await saving).trim());
+    done.push((await saving).trim());
     await page.evaluate((lines) => window.showTerminal(lines, ''), done);
     for (let step = 0; step < 8; step += 1) await recording.frame(150);
     await recording.frame(1400);
+    before = price;
   }
   const bytes = recording.save(file);
   await context.close();

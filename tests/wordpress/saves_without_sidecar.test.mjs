@@ -13,15 +13,16 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { launchBrowser, newPage } from './harness/browser.mjs';
+import { percentile } from './harness/figures.mjs';
 import { until } from './harness/process.mjs';
 import { Sidecar } from './harness/sidecar.mjs';
 import { Stack } from './harness/stack.mjs';
 import { WordPressAdmin } from './harness/wordpress_admin.mjs';
 
 const SAVES = 12;
-/** What publishing may cost a save at the most, in ms … */
+/** What publishing may cost a save at the most, in ms: the median is held to it … */
 const ALLOWED = 100;
-/** … and what the test allows on a machine that does other things as well. */
+/** … and the single worst save to this many times that, on a machine that does other things as well. */
 const SLACK = 5;
 
 describe('saves go on', { timeout: 120_000 }, () => {
@@ -72,11 +73,12 @@ describe('saves go on', { timeout: 120_000 }, () => {
   }
 
   function assertInTime(t, times) {
-    const median = usual[usual.length >> 1];
+    const median = percentile(times);
     const worst = times.at(-1);
     t.diagnostic(
-      `usual save ${median.toFixed(0)} ms (worst ${usual.at(-1).toFixed(0)}); now ${times[times.length >> 1].toFixed(0)} ms (worst ${worst.toFixed(0)}); goal: at most +${ALLOWED} ms`,
+      `usual save ${percentile(usual).toFixed(0)} ms (worst ${usual.at(-1).toFixed(0)}); now ${median.toFixed(0)} ms (worst ${worst.toFixed(0)}); allowed: median +${ALLOWED} ms, worst +${ALLOWED * SLACK} ms`,
     );
+    assert.ok(median <= percentile(usual) + ALLOWED, `half of the saves took ${median.toFixed(0)} ms or more`);
     assert.ok(worst <= usual.at(-1) + ALLOWED * SLACK, `a save took ${worst.toFixed(0)} ms`);
   }
 

@@ -107,6 +107,9 @@ describe('WordPress on Sidewire and PHP-FPM alone', { timeout: 150_000 }, () => 
     office.faults.length = 0;
     await office.page.goto(`${stack.origin}/wp-admin/post.php?post=${stack.site.pageId}&action=edit`);
     await office.page.waitForFunction(() => window.wp?.data?.select('core/editor')?.getCurrentPostId());
+    await office.page.locator('.editor-post-publish-button').waitFor();
+    assert.equal(await office.page.evaluate(() => window.wp.data.select('core/edit-post').isFeatureActive('welcomeGuide')), false);
+    assert.equal(await office.page.locator('.edit-post-welcome-guide').count(), 0, 'no greeting is in the way');
     const saved = await office.page.evaluate(async () => {
       await window.wp.data.dispatch('core/editor').editPost({ title: 'Ethiopian coffee, new harvest' });
       await window.wp.data.dispatch('core/editor').savePost();

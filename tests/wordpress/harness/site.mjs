@@ -14,6 +14,9 @@ import { copyWordPress, installWordPress, writeConfig } from './installation.mjs
 import { run } from './process.mjs';
 
 const PHP = 'php';
+/** What a new site is filled with; another number here makes the demo's anew. */
+const LAYOUT = '2';
+const COMPLETE = 'complete';
 /** The user that PHP runs as when we are root. */
 const PHP_USER = 'www-data';
 
@@ -49,19 +52,29 @@ export class Site {
     if (!existsSync(site.secretFile)) {
       writeFileSync(site.secretFile, `whsec_${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
     }
-    const complete = join(folder, 'complete');
-    const fresh = !existsSync(complete);
-    if (fresh) await copyWordPress(site.wordpressVersion, site.wordpress);
+    const complete = join(folder, COMPLETE);
+    const fresh = !Site.isThere(folder);
+    if (fresh) {
+      rmSync(complete, { force: true });
+      await copyWordPress(site.wordpressVersion, site.wordpress);
+    }
     site.#copyOwnCode();
     site.setHome(options.home ?? 'https://localhost');
     if (fresh) {
       await installWordPress(site.wordpress, { user: site.user, password: site.password, home: site.home });
-      writeFileSync(complete, '');
     }
     const { page, post, version, active } = JSON.parse(await site.php('seed.php'));
+    // Written last, so that a site that was made by half is made again.
+    writeFileSync(complete, LAYOUT);
     Object.assign(site, { pageId: page, postId: post, version, pluginActive: active });
     await site.#handOver();
     return site;
+  }
+
+  /** Whether `folder` has a whole site of today's layout, so that `provide` has nothing to make. */
+  static isThere(folder) {
+    const complete = join(folder, COMPLETE);
+    return existsSync(complete) && readFileSync(complete, 'utf8') === LAYOUT;
   }
 
   get secret() {

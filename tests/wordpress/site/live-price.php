@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name: Live price
- * Description: What a shop's own plugin would do: it registers the price, and shows on the page whether it is live.
+ * Description: What a shop's own plugin would do: it registers the price, shows on the page whether it is live, and prints it under posts.
  *
  * A must-use plugin of the demo and test sites. It knows nothing of how a
  * price gets to the browser.
@@ -41,6 +41,21 @@ add_action(
 	2
 );
 
+// As themes have it that were written for another front end: an id, and nothing of Sidewire.
+add_filter(
+	'the_content',
+	static function ( $content ) {
+		$price = is_single() && in_the_loop() ? get_post_meta( get_the_ID(), 'price', true ) : '';
+		return '' === $price ? $content : $content . sprintf( '<p class="theme-price">€ <span id="meta-value-post-%d-price">%s</span></p>', get_the_ID(), esc_html( $price ) );
+	}
+);
+add_filter(
+	'sidewire_enqueue_client',
+	static function ( $is_required ) {
+		return $is_required || is_single();
+	}
+);
+
 add_action(
 	'wp_head',
 	static function () {
@@ -48,12 +63,13 @@ add_action(
 		<style>
 			.live-price { font-size: clamp(3rem, 10vw, 6rem); font-weight: 600; line-height: 1.1; margin-block: .2em; font-variant-numeric: tabular-nums; }
 			.live-price [data-sidewire-meta] { border-radius: .08em; padding-inline: .06em; margin-inline: -.06em; }
+			.bound-price { width: fit-content; border-radius: .2em; padding-inline: .3em; margin-inline: -.3em; font-variant-numeric: tabular-nums; }
 			.live-state::before { content: "●"; margin-inline-end: .5em; color: #999; }
-			.live-state::after { content: "not connected"; }
-			[data-sidewire-state="connecting"] .live-state::after { content: "connecting"; }
+			[data-sidewire-state] .live-state > span { display: none; }
+			[data-sidewire-state="connecting"] .live-state::after { content: "Connecting"; }
 			[data-sidewire-state="live"] .live-state::before { color: #1a7f37; }
-			[data-sidewire-state="live"] .live-state::after { content: "live"; }
-			[data-sidewire-state="offline"] .live-state::after { content: "offline"; }
+			[data-sidewire-state="live"] .live-state::after { content: "This price is live"; }
+			[data-sidewire-state="offline"] .live-state::after { content: "Offline: this price may be out of date"; }
 			@media (prefers-reduced-motion: no-preference) {
 				.price-changed { animation: price-changed 2s ease-in; }
 				@keyframes price-changed { from { background: #ffe08a; } to { background: transparent; } }
