@@ -12,6 +12,7 @@ use crate::harness::{
     http::Client,
     publisher::{Publisher, Request},
     sidecar::{Sidecar, Site},
+    until,
     websocket::{Socket, opening},
 };
 
@@ -319,4 +320,37 @@ async fn recovering_much_at_once_makes_nobody_slow_and_every_gap_is_told() {
     assert!(recovered > 0);
     publisher.publish("post:11", &json!("live")).await;
     assert_eq!(browser.publication().await["data"], "live");
+}
+
+#[tokio::test]
+async fn a_browser_that_takes_nothing_is_cut_off_at_its_deadline() {
+    let sidecar = Sidecar::builder()
+        .section("realtime", "write_stall_timeout = \"1s\"")
+        .start()
+        .await;
+    let mut reader = sidecar.browser().await;
+    reader.subscribe("site").await;
+    let stream = sidecar.tls("localhost", "http/1.1").await;
+    SockRef::from(stream.get_ref().0)
+        .set_recv_buffer_size(4_096)
+        .unwrap();
+    let opening = opening(&sidecar.authority(), "/realtime", "");
+    let mut sleeper = Socket::open(Client::new(stream), &opening).await.unwrap();
+    sleeper.connect().await;
+    sleeper.subscribe("site").await;
+    // More than such a socket holds, less than the backlog: only the deadline can end it.
+    let text = "x".repeat(60_000);
+    for _ in 0..40 {
+        sidecar.publisher().publish("site", &json!(text)).await;
+        reader.publication().await;
+    }
+    let stalled = "realtime_closes_total{reason=\"stalled\"}";
+    until("the sleeper to be cut off", || async {
+        (sidecar.metric(stalled).await == 1).then_some(())
+    })
+    .await;
+    let slow = "realtime_closes_total{reason=\"slow\"}";
+    assert_eq!(sidecar.metric(slow).await, 0);
+    sidecar.publisher().publish("site", &json!("after")).await;
+    assert_eq!(reader.publication().await["data"], "after");
 }

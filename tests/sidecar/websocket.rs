@@ -342,34 +342,3 @@ async fn a_page_may_connect_and_use_all_its_channels_in_one_message() {
         assert!(reply["subscribe"].is_object(), "{reply}");
     }
 }
-
-#[tokio::test]
-async fn a_browser_that_takes_nothing_is_cut_off_at_its_deadline() {
-    let sidecar = Sidecar::builder()
-        .section("realtime", "write_stall_timeout = \"1s\"")
-        .start()
-        .await;
-    let mut reader = sidecar.browser().await;
-    reader.subscribe("site").await;
-    let mut sleeper = sidecar.browser().await;
-    sleeper.subscribe("site").await;
-    // More than sockets hold, less than the backlog: only the deadline can end it.
-    let text = "x".repeat(60_000);
-    let stalled = "realtime_closes_total{reason=\"stalled\"}";
-    let mut said = 0;
-    while sidecar.metric(stalled).await == 0 {
-        if said < 140 {
-            sidecar.publisher().publish("site", &json!(text)).await;
-            reader.publication().await;
-            said += 1;
-        }
-    }
-    assert_eq!(
-        sidecar
-            .metric("realtime_closes_total{reason=\"slow\"}")
-            .await,
-        0
-    );
-    sidecar.publisher().publish("site", &json!("after")).await;
-    assert_eq!(reader.publication().await["data"], "after");
-}
