@@ -1,6 +1,7 @@
 //! From publications to browsers: order, recovery, slow readers, and sites that never meet.
 #![expect(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a test may stop at the first surprise"
 )]
 
@@ -15,6 +16,18 @@ use crate::harness::{
     until,
     websocket::{Socket, opening},
 };
+
+/// A browser that follows `site`, whose socket holds little, and who has not read since.
+async fn sleeper(sidecar: &Sidecar) -> Socket {
+    let stream = sidecar.tls("localhost", "http/1.1").await;
+    let socket = SockRef::from(stream.get_ref().0);
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let opening = opening(&sidecar.authority(), "/realtime", "");
+    let mut sleeper = Socket::open(Client::new(stream), &opening).await.unwrap();
+    sleeper.connect().await;
+    sleeper.subscribe("site").await;
+    sleeper
+}
 
 #[tokio::test]
 async fn a_browser_that_returns_gets_exactly_what_it_missed() {
@@ -210,14 +223,7 @@ async fn a_browser_that_does_not_read_is_closed_as_slow_and_holds_nobody_up() {
     let sidecar = Sidecar::start().await;
     let mut reader = sidecar.browser().await;
     reader.subscribe("site").await;
-    let stream = sidecar.tls("localhost", "http/1.1").await;
-    SockRef::from(stream.get_ref().0)
-        .set_recv_buffer_size(4_096)
-        .unwrap();
-    let opening = opening(&sidecar.authority(), "/realtime", "");
-    let mut sleeper = Socket::open(Client::new(stream), &opening).await.unwrap();
-    sleeper.connect().await;
-    sleeper.subscribe("site").await;
+    let mut sleeper = sleeper(&sidecar).await;
 
     let text = "x".repeat(60_000);
     let slow = "realtime_closes_total{reason=\"slow\"}";
@@ -330,14 +336,7 @@ async fn a_browser_that_takes_nothing_is_cut_off_at_its_deadline() {
         .await;
     let mut reader = sidecar.browser().await;
     reader.subscribe("site").await;
-    let stream = sidecar.tls("localhost", "http/1.1").await;
-    SockRef::from(stream.get_ref().0)
-        .set_recv_buffer_size(4_096)
-        .unwrap();
-    let opening = opening(&sidecar.authority(), "/realtime", "");
-    let mut sleeper = Socket::open(Client::new(stream), &opening).await.unwrap();
-    sleeper.connect().await;
-    sleeper.subscribe("site").await;
+    let _sleeper = sleeper(&sidecar).await;
     // More than such a socket holds, less than the backlog: only the deadline can end it.
     let text = "x".repeat(60_000);
     for _ in 0..40 {
