@@ -214,6 +214,32 @@ fn a_followed_channel_is_not_evicted() {
 }
 
 #[test]
+fn a_channel_that_is_followed_after_its_publication_is_not_evicted_until_it_is_left() {
+    let mut broker = broker();
+    broker.limits.channels = 1;
+    let post = channel(0, "post:26");
+    publish(&broker, &post, draft("1"));
+    broker.subscribe(&post, 0, None, HISTORY);
+    for n in 0..100 {
+        publish(&broker, &channel(0, &format!("post:{n}")), draft("1"));
+    }
+    let followed = broker.stripe(broker.hasher.hash_one(&post)).channels[&post]
+        .stream
+        .is_some();
+    assert!(followed);
+    broker.unsubscribe(&post, 0);
+    for n in 100..300 {
+        publish(&broker, &channel(0, &format!("post:{n}")), draft("1"));
+    }
+    assert!(
+        !broker
+            .stripe(broker.hasher.hash_one(&post))
+            .channels
+            .contains_key(&post)
+    );
+}
+
+#[test]
 fn a_full_set_of_fingerprints_voids_the_positions_of_channels_without_a_stream() {
     let mut broker = broker();
     (broker.limits.channels, broker.limits.fingerprints) = (0, 0);
