@@ -38,7 +38,7 @@ fn the_smallest_file_has_every_default() {
         .iter()
         .map(|n| n.name.as_str())
         .collect();
-    assert_eq!(names, ["site", "post", "edit", "user"]);
+    assert_eq!(names, ["site", "post", "edit", "user", "staff"]);
     assert_eq!(config.realtime.path, "/realtime");
     assert_eq!(config.front.body_max, Bytes(256 << 20));
 }
