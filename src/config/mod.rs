@@ -33,7 +33,7 @@ pub use secret::Secret;
 use section::{Findings, Section};
 pub use site::{Backend, FastCgi, Namespace, Site, Subscribe, Upstream};
 pub use tokens::{Jwks, TokenKey, Tokens};
-pub use value::{Address, Bytes};
+pub use value::{Address, Bytes, duration};
 
 /// A whole configuration that can be run: hosts, names and secrets are unique, and TLS has a
 /// certificate.
