@@ -35,7 +35,7 @@ pub use secret::Secret;
 use section::{Findings, Section};
 pub use site::{Backend, FastCgi, Site, Upstream};
 pub use tokens::{Jwks, TokenKey, Tokens};
-pub use value::{Address, Bytes};
+pub use value::{Address, Bytes, duration};
 
 /// A whole configuration that can be run: hosts, names and secrets are unique, and TLS has a
 /// certificate.
