@@ -1,6 +1,6 @@
 //! Which documents give keys, and that a key verifies tokens of its one algorithm and no other.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use aws_lc_rs::{
     hmac,
@@ -62,12 +62,14 @@ struct Made {
 }
 
 impl Made {
-    fn new() -> Self {
-        Self {
+    /// Made once: an RSA key takes its time.
+    fn get() -> &'static Self {
+        static MADE: OnceLock<Made> = OnceLock::new();
+        MADE.get_or_init(|| Self {
             rsa: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
             ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             ed: Ed25519KeyPair::generate().unwrap(),
-        }
+        })
     }
 
     /// As a provider publishes them, with members that are none of our business.
@@ -127,7 +129,7 @@ fn with(key: &Value, member: &str, value: Value) -> Value {
 
 #[test]
 fn each_type_verifies_the_tokens_of_its_algorithm() {
-    let made = Made::new();
+    let made = Made::get();
     let keys = keys(&made.jwks()).unwrap();
     assert!(!keys.is_empty());
     for token in [
@@ -149,7 +151,7 @@ fn each_type_verifies_the_tokens_of_its_algorithm() {
 
 #[test]
 fn a_kid_has_one_algorithm_whatever_a_header_says() {
-    let made = Made::new();
+    let made = Made::get();
     let jwks = made.jwks();
     let keys = keys(&jwks).unwrap();
     // The classic: HMAC with the public key, which everybody has, for its secret.
@@ -190,7 +192,7 @@ fn a_kid_has_one_algorithm_whatever_a_header_says() {
 
 #[test]
 fn a_key_may_call_its_algorithm_ed25519_and_its_tokens_must_then() {
-    let made = Made::new();
+    let made = Made::get();
     let [.., ed] = made.jwks();
     let keys = keys(&[with(&ed, "alg", "Ed25519".into())]).unwrap();
     let right = token("Ed25519", "ed", |m| made.sign_ed(m));
@@ -201,7 +203,7 @@ fn a_key_may_call_its_algorithm_ed25519_and_its_tokens_must_then() {
 
 #[test]
 fn a_key_for_encryption_is_passed_over_and_the_others_are_taken() {
-    let made = Made::new();
+    let made = Made::get();
     let [rsa, ec, _] = made.jwks();
     let encryption = with(&with(&rsa, "use", "enc".into()), "alg", "RSA-OAEP".into());
     let keys = keys(&[encryption.clone(), ec]).unwrap();
@@ -219,7 +221,7 @@ fn a_key_for_encryption_is_passed_over_and_the_others_are_taken() {
 
 /// Holds that a document with each key, beside a good one, is refused with these words.
 fn assert_told<const N: usize>(cases: [(Value, &str); N]) {
-    let [.., ed] = Made::new().jwks();
+    let [.., ed] = Made::get().jwks();
     for (key, expected) in cases {
         let fine = with(&ed, "kid", "fine".into());
         let told = fault(&json!({ "keys": [fine, key] }).to_string());
@@ -229,7 +231,7 @@ fn assert_told<const N: usize>(cases: [(Value, &str); N]) {
 
 #[test]
 fn a_key_that_cannot_be_used_is_named_with_the_reason() {
-    let [rsa, ec, ed] = Made::new().jwks();
+    let [rsa, ec, ed] = Made::get().jwks();
     let oct = json!({"kty": "oct", "kid": "s", "k": "AAAA"});
     let ops = json!(["encrypt"]);
     let nameless = with(&with(&ed, "kid", Value::Null), "crv", Value::Null);
@@ -263,7 +265,7 @@ fn a_key_that_cannot_be_used_is_named_with_the_reason() {
 
 #[test]
 fn an_rsa_key_has_2048_to_8192_bits_and_an_exponent() {
-    let [rsa, ..] = Made::new().jwks();
+    let [rsa, ..] = Made::get().jwks();
     let n = |bytes: &[u8]| with(&rsa, "n", b64(bytes).into());
     let e = |bytes: &[u8]| with(&rsa, "e", b64(bytes).into());
     let mut bits_2047 = [0xff; 256];
@@ -285,7 +287,7 @@ fn an_rsa_key_has_2048_to_8192_bits_and_an_exponent() {
 
 #[test]
 fn a_curve_is_p_256_or_ed25519_and_a_key_is_a_point_of_it() {
-    let [_, ec, ed] = Made::new().jwks();
+    let [_, ec, ed] = Made::get().jwks();
     assert_told([
         (
             with(&ec, "crv", "P-384".into()),
@@ -311,7 +313,7 @@ fn a_curve_is_p_256_or_ed25519_and_a_key_is_a_point_of_it() {
 
 #[test]
 fn what_is_no_document_of_keys_is_refused() {
-    let [.., ed] = Made::new().jwks();
+    let [.., ed] = Made::get().jwks();
     let list = format!("[[{ed}]]");
     let twice = format!("{{\"keys\":[],\"keys\":[{ed}]}}");
     let member_twice = "{\"keys\":[{\"kty\":\"RSA\",\"kty\":\"OKP\"}]}";
