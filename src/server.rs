@@ -163,9 +163,10 @@ impl Server {
         };
         let acceptor = Acceptor::new(&config.tls, Arc::clone(&certificates), tls_metrics)?;
         // Bound first and served afterwards, so that a fault stops all or nothing.
+        let metrics = registry.add(listener::Metrics::register);
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            bound.push((Listener::bind(listener)?, listener.clone()));
+            bound.push((Listener::bind(listener, &metrics)?, listener.clone()));
         }
         let publisher = server.open_publish(config, &registry, realtime)?;
         server.open_admin(config, &registry, publisher)?;
