@@ -217,9 +217,12 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.stages.edge.stop();
-        self.realtime.close_all();
         let stages = &self.stages;
         let deadline = Instant::now() + self.stop.drain_timeout;
+        // Before the publish socket and the hub: what is published still reaches those who stay.
+        let (realtime, spread) = (self.realtime.clone(), self.stop.close_spread);
+        let closing = async move { realtime.close_all(spread).await };
+        stages.edge.spawn(closing);
         for (stage, tasks) in [
             ("requests", &stages.edge),
             ("publish and admin sockets", &stages.sockets),

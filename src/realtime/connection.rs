@@ -5,8 +5,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{
     Metrics,
     backlog::Due,
@@ -15,6 +13,7 @@ use super::{
     frame,
     kind::Kind,
     queued::Queued,
+    seats::Permit,
 };
 
 /// How bytes leave.
@@ -37,7 +36,7 @@ pub(super) struct Connection {
     pub(super) left: AtomicBool,
     outgoing: Outgoing,
     metrics: Metrics,
-    _seat: OwnedSemaphorePermit,
+    _seat: Permit,
 }
 
 /// No slot yet.
@@ -49,7 +48,7 @@ impl Connection {
         shard: usize,
         outgoing: Outgoing,
         metrics: Metrics,
-        seat: OwnedSemaphorePermit,
+        seat: Permit,
     ) -> Self {
         metrics.connections.inc();
         Self {
@@ -118,6 +117,15 @@ impl Connection {
     /// Marks the connection as gone, for shards that hear of it later.
     pub(super) fn mark_left(&self) {
         self.left.store(true, Ordering::Release);
+    }
+
+    /// There is no place for its subscription. A client of the protocol is told in words; a plain
+    /// stream would wait for events in vain.
+    pub(super) fn lacks_subscription(&self) {
+        self.metrics.subscription_refused();
+        if self.kind != Kind::Protocol {
+            self.close(Close::LimitExceeded);
+        }
     }
 
     /// A message to a client of the protocol.

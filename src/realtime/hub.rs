@@ -46,8 +46,9 @@ pub(super) enum Mail {
 pub(super) enum Control {
     /// A connection has ended.
     Leave(Arc<Connection>),
-    /// Close every connection, and every one that still comes.
-    Stop,
+    /// Close what is due of the connections when `left` batches are left with this one, and every
+    /// one that still comes.
+    Stop { left: usize },
 }
 
 /// A wish to follow a channel, checked against the rules.
@@ -216,10 +217,10 @@ impl Hub {
         }
     }
 
-    /// Has every shard close its connections.
-    pub(super) fn stop(&self) {
+    /// Has every shard close its connections, or a batch of them while more batches are `left`.
+    pub(super) fn stop(&self, left: usize) {
         for shard in &self.shards {
-            let _ = shard.control.send(Control::Stop);
+            let _ = shard.control.send(Control::Stop { left });
         }
     }
 }

@@ -3,9 +3,11 @@
 //! [`Realtime::admit`] decides over a request; [`Seat::open`] takes its socket over. Publishers
 //! come in by [`Realtime::publish`]. HTTP, TLS handshakes and signatures are the work of others.
 
+mod age;
 mod backlog;
 mod channel;
 mod close;
+mod closing;
 mod connection;
 mod direct;
 mod event_stream;
@@ -14,16 +16,20 @@ mod handshake;
 mod hub;
 mod kind;
 mod metrics;
+mod notice;
 mod protocol;
 mod queued;
+mod seats;
 mod session;
 mod shard;
+mod subscriptions;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backlog::Limits;
 use bytes::Bytes;
 use channel::Rules;
+use closing::{Closing, Pace};
 use connection::{Connection, Outgoing};
 use direct::Direct;
 use event_stream::EventStream;
@@ -35,12 +41,15 @@ use hub::{Hub, MAILBOX, Mail, Mailbox, Subscription};
 use kind::Kind;
 pub use metrics::Metrics;
 use queued::Queued;
+use seats::{Address, Permit, Seats};
 use session::Session;
 use shard::Shard;
 use slab::Slab;
+use subscriptions::Subscriptions;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -60,7 +69,8 @@ struct Inner {
     config: Arc<config::Realtime>,
     hub: Arc<Hub>,
     allowed_origins: Box<[Vec<String>]>,
-    seats: Arc<Semaphore>,
+    seats: Seats,
+    subscriptions: Arc<Subscriptions>,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -95,7 +105,7 @@ pub struct Seat {
     site: SiteId,
     kind: Kind,
     channels: Vec<String>,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 impl Realtime {
@@ -108,6 +118,7 @@ impl Realtime {
         tasks: Tasks,
         metrics: Metrics,
     ) -> Self {
+        let subscriptions = Arc::new(Subscriptions::new(config.subscriptions_max));
         let mut mailboxes = Vec::new();
         for number in 0..config.shards {
             let (mail, mail_receiver) = mpsc::channel(MAILBOX);
@@ -127,6 +138,8 @@ impl Realtime {
                 work: 0,
                 replied: 0,
                 stopping: false,
+                closing: Closing::default(),
+                subscriptions: Arc::clone(&subscriptions),
             };
             tasks.spawn(shard.run(tasks.clone()));
             mailboxes.push(Mailbox { mail, control });
@@ -141,7 +154,8 @@ impl Realtime {
                 .iter()
                 .map(|site| site.allowed_origins.clone())
                 .collect(),
-            seats: Arc::new(Semaphore::new(config.connections_max)),
+            seats: Seats::new(config, Instant::now()),
+            subscriptions,
             tasks,
             metrics,
         }))
@@ -164,15 +178,8 @@ impl Realtime {
         let origins = self.0.allowed_origins.get(site.0);
         let opening = handshake::judge(request, origins.map_or(&[], Vec::as_slice))?;
         self.check_channels(site, &opening)?;
-        let permit = Arc::clone(&self.0.seats).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Failure::client(
-                status,
-                "connections_max",
-                "realtime.connections_max is reached",
-            )
-        })?;
+        let address = Address::of(&request.origin);
+        let permit = self.0.seats.take(address, Instant::now())?;
         if opening.kind == Kind::EventStream {
             return self
                 .event_stream(site, &opening, permit)
@@ -209,6 +216,13 @@ impl Realtime {
                 return Err(Failure::client(StatusCode::FORBIDDEN, "channel", channel));
             }
         }
+        if !self.0.subscriptions.has_room(opening.channels.len()) {
+            let (status, detail) = (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "realtime.subscriptions_max is reached",
+            );
+            return Err(Failure::client(status, "subscriptions_max", detail));
+        }
         Ok(())
     }
 
@@ -216,7 +230,7 @@ impl Realtime {
         &self,
         site: SiteId,
         opening: &Opening,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Result<Response, Failure> {
         let inner = &self.0;
         let outgoing = Outgoing::Queued(Queued::new(self.limits()));
@@ -235,7 +249,7 @@ impl Realtime {
                 ));
             }
         }
-        let body = EventStream::new(connection, inner.config.ping_interval, leave);
+        let body = EventStream::new(connection, &inner.config, leave);
         let response = http::Response::builder()
             .header(header::CONTENT_TYPE, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-store")
@@ -250,12 +264,7 @@ impl Realtime {
         }
     }
 
-    fn connection(
-        &self,
-        kind: Kind,
-        outgoing: Outgoing,
-        permit: OwnedSemaphorePermit,
-    ) -> Arc<Connection> {
+    fn connection(&self, kind: Kind, outgoing: Outgoing, permit: Permit) -> Arc<Connection> {
         let shard = self.0.hub.next_shard();
         let metrics = self.0.metrics.clone();
         Arc::new(Connection::new(kind, shard, outgoing, metrics, permit))
@@ -302,9 +311,19 @@ impl Realtime {
         self.0.hub.publish(site, channel, draft).await
     }
 
-    /// Tells every connection that the process stops, each in its own words.
-    pub fn close_all(&self) {
-        self.0.hub.stop();
+    /// Tells every connection that the process stops, each in its own words, evenly over
+    /// `spread`; nobody new is let in meanwhile. Returns once the last one was told.
+    pub async fn close_all(&self, spread: Duration) {
+        let Inner { seats, hub, .. } = &*self.0;
+        seats.stop();
+        let pace = Pace::new(seats.taken(), spread);
+        for (due, left) in pace.batches(Instant::now()) {
+            sleep_until(due).await;
+            hub.stop(left);
+            if seats.taken() == 0 {
+                return;
+            }
+        }
     }
 }
 

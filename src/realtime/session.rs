@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    age::Age,
     channel::{Known, Rules},
     close::Close,
     connection::{Connection, random_id},
@@ -48,6 +49,7 @@ pub(super) struct Session {
     refilled: Instant,
     /// When something is due: the connect command, our next ping, or the answer to it.
     next: Instant,
+    age: Age,
     awaits_pong: bool,
 }
 
@@ -88,6 +90,7 @@ impl Session {
             burst,
             refilled: now,
             next,
+            age: Age::new(config.connection_age_max, now),
             awaits_pong: false,
             config,
         }
@@ -121,11 +124,10 @@ impl Session {
 
     async fn turn(&mut self, direct: &Direct) -> io::Result<()> {
         let stalled = direct.stalled_since();
+        let next = self.age.min(self.next);
         let next = match stalled {
-            Some(since) => self
-                .next
-                .min(Instant::from_std(since) + self.config.write_stall_timeout),
-            None => self.next,
+            Some(since) => next.min(Instant::from_std(since) + self.config.write_stall_timeout),
+            None => next,
         };
         match wait(direct, stalled.is_some(), next).await {
             Wakeup::Readable(ready) => {
@@ -334,6 +336,9 @@ impl Session {
             .is_some_and(|since| since.elapsed() >= stall)
         {
             return self.connection.close(Close::Stalled);
+        }
+        if self.age.is_over(now) {
+            return self.connection.close(Close::Age);
         }
         if now < self.next {
             return;

@@ -18,11 +18,13 @@ use super::{
     Metrics,
     backlog::Due,
     close::Close,
+    closing::Closing,
     connection::{Connection, NO_SLOT},
     frame,
     hub::{Broadcast, Control, Mail, Subscription},
     kind::Kind,
     protocol::{self, ErrorCode, Subscribed},
+    subscriptions::Subscriptions,
 };
 use crate::{
     broker::{ChannelName, memory::Memory},
@@ -59,6 +61,8 @@ pub(super) struct Shard {
     /// Bytes of replies since the last flush.
     pub(super) replied: usize,
     pub(super) stopping: bool,
+    pub(super) closing: Closing,
+    pub(super) subscriptions: Arc<Subscriptions>,
 }
 
 /// A connection as its shard knows it.
@@ -123,7 +127,7 @@ impl Shard {
 
     /// Closes every connection, also those whose join is still in the mailbox.
     fn end(mut self) {
-        self.on_control(Control::Stop);
+        self.on_control(Control::Stop { left: 1 });
         self.mail.close();
         while let Ok(mail) = self.mail.try_recv() {
             if let Mail::Join(connection) = mail {
@@ -135,9 +139,9 @@ impl Shard {
     fn on_control(&mut self, control: Control) {
         match control {
             Control::Leave(connection) => self.on_leave(&connection),
-            Control::Stop => {
+            Control::Stop { left } => {
                 self.stopping = true;
-                for (_, browser) in &self.browsers {
+                for browser in self.closing.batch(&self.browsers, left) {
                     browser.connection.close(Close::Shutdown);
                 }
             }
@@ -194,6 +198,7 @@ impl Shard {
         };
         channel.members.try_remove(follows.member);
         self.metrics.subscriptions.dec();
+        self.subscriptions.give_back();
         if channel.members.is_empty() {
             let channel = self.channels.remove(follows.channel);
             self.names.remove(&channel.name);
@@ -216,6 +221,9 @@ impl Shard {
         if follows.len() >= self.channels_per_connection_max {
             return self.refuse(slot, wish.id, ErrorCode::LimitExceeded);
         }
+        if !self.subscriptions.take_for(&wish.connection) {
+            return self.refuse(slot, wish.id, ErrorCode::LimitExceeded);
+        }
         let since = wish.since.as_ref();
         let mut snapshot = self
             .broker
@@ -231,6 +239,7 @@ impl Shard {
             if known.is_none() {
                 self.broker.unsubscribe(&wish.channel, self.number);
             }
+            self.subscriptions.give_back();
             return self.refuse(slot, wish.id, ErrorCode::UnrecoverablePosition);
         }
         self.add_member(slot, &wish.channel, snapshot.position.offset);
