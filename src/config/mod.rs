@@ -70,6 +70,8 @@ pub struct Config {
 pub struct Stop {
     /// For requests under way to be answered.
     pub drain_timeout: Duration,
+    /// Over which browsers' streams are closed, so that they don't all come back at once.
+    pub close_spread: Duration,
 }
 
 /// What is logged to standard error.
@@ -269,7 +271,22 @@ impl Stop {
                 seconds(30),
                 seconds(0)..=seconds(3_600),
             ),
+            close_spread: section.within("close_spread", seconds(3), seconds(0)..=seconds(3_600)),
         };
+        if !stop.close_spread.is_zero() && stop.close_spread >= stop.drain_timeout {
+            let key = if section.has("close_spread") {
+                "close_spread"
+            } else {
+                "drain_timeout"
+            };
+            section.fault(
+                key,
+                format_args!(
+                    "`close_spread` ({:?}) must be less than `drain_timeout` ({:?}), or \"0s\"",
+                    stop.close_spread, stop.drain_timeout
+                ),
+            );
+        }
         section.finish();
         stop
     }

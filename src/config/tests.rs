@@ -156,3 +156,37 @@ fn tokens_have_defaults_and_a_key_of_two_sites_is_refused() {
         assert_eq!(told, [expected]);
     }
 }
+
+#[test]
+fn the_spread_of_closing_fits_the_drain() {
+    let with = |lines: &str| format!("{SMALLEST}\n[stop]\n{lines}");
+    for good in [
+        "",
+        "drain_timeout = \"0s\"\nclose_spread = \"0s\"",
+        "drain_timeout = \"4s\"",
+        "close_spread = \"29s\"",
+    ] {
+        assert!(parse(&with(good)).is_ok(), "{good}");
+    }
+    for (wrong, key) in [
+        ("close_spread = \"30s\"", "stop.close_spread | \"30s\""),
+        ("drain_timeout = \"3s\"", "stop.drain_timeout | \"3s\""),
+        ("drain_timeout = \"0s\"", "stop.drain_timeout | \"0s\""),
+    ] {
+        let told = told(&with(wrong));
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0].starts_with(key), "{told:#?}");
+        assert!(told[0].contains("must be less than `drain_timeout`"));
+    }
+}
+
+#[test]
+fn an_age_of_connections_is_none_or_a_second_at_least() {
+    let with = |age: &str| format!("{SMALLEST}\n[realtime]\nconnection_age_max = {age:?}");
+    for good in ["0s", "1s", "12h"] {
+        assert!(parse(&with(good)).is_ok(), "{good}");
+    }
+    let told = told(&with("999ms"));
+    assert!(told[0].starts_with("realtime.connection_age_max | \"999ms\" | "));
+    assert!(told[0].contains("\"0s\" for no limit"), "{told:#?}");
+}

@@ -9,6 +9,10 @@ use super::{frame, kind::Kind};
 pub(super) enum Close {
     /// The process stops; come back.
     Shutdown,
+    /// It has lived as long as connections may; come back.
+    Age,
+    /// There is no place for the subscriptions of a plain stream; come back later.
+    LimitExceeded,
     /// More waits than may wait.
     Slow,
     /// The socket takes nothing for too long.
@@ -43,6 +47,9 @@ impl Close {
         match self {
             Self::Shutdown if protocol => (3001, "shutdown"),
             Self::Shutdown => (1001, "shutdown"),
+            Self::Age if protocol => (3011, "force reconnect"),
+            Self::Age => (1012, "service restart"),
+            Self::LimitExceeded => (1013, "limit exceeded"),
             Self::Slow if protocol => (3008, "slow"),
             Self::Slow => (1013, "slow"),
             Self::Stalled if protocol => (3009, "write error"),
@@ -78,6 +85,8 @@ impl Close {
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
+            Self::Age => "age",
+            Self::LimitExceeded => "limit_exceeded",
             Self::Slow => "slow",
             Self::Stalled => "stalled",
             Self::NoPong => "no_pong",

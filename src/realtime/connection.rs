@@ -11,8 +11,6 @@ use std::{
     },
 };
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::{
     Metrics,
     backlog::Due,
@@ -22,6 +20,7 @@ use super::{
     item::Item,
     kind::Kind,
     queued::Queued,
+    seats::Permit,
 };
 use crate::broker::SiteId;
 
@@ -50,7 +49,7 @@ pub(super) struct Connection {
     identity: OnceLock<Box<Identity>>,
     outgoing: Outgoing,
     metrics: Metrics,
-    _seat: Option<OwnedSemaphorePermit>,
+    _seat: Option<Permit>,
 }
 
 /// Names one connection of the protocol; a random UUID, which proves nothing.
@@ -80,7 +79,7 @@ impl Connection {
         (site, shard): (SiteId, usize),
         outgoing: Outgoing,
         metrics: Metrics,
-        seat: Option<OwnedSemaphorePermit>,
+        seat: Option<Permit>,
     ) -> Self {
         metrics.connections.inc();
         Self {
@@ -178,6 +177,15 @@ impl Connection {
     /// Marks the connection as gone, for shards that hear of it later.
     pub(super) fn mark_left(&self) {
         self.left.store(true, Ordering::Release);
+    }
+
+    /// There is no place for its subscription. A client of the protocol is told in words; a plain
+    /// stream would wait for events in vain.
+    pub(super) fn lacks_subscription(&self) {
+        self.metrics.subscription_refused();
+        if self.kind != Kind::Protocol {
+            self.close(&Close::LimitExceeded);
+        }
     }
 
     pub(super) fn has_left(&self) -> bool {

@@ -18,6 +18,7 @@ use super::{
     connection::Connection,
     presence::{Member, Presence},
     protocol::{self, Connected},
+    quota::Quota,
     users::Users,
 };
 use crate::{
@@ -76,8 +77,9 @@ pub(super) enum Control {
         site: SiteId,
         counts: oneshot::Sender<Vec<(Arc<str>, usize)>>,
     },
-    /// Close every connection, and every one that still comes.
-    Stop,
+    /// Close what is due of the connections when `left` batches are left with this one, and every
+    /// one that still comes.
+    Stop { left: usize },
 }
 
 /// The protocol's code and reason for the end of a subscription: below 2500 it is for good.
@@ -158,6 +160,7 @@ pub(super) struct Hub {
     rules: ArcSwap<Box<[Arc<Rules>]>>,
     users: Box<[Users]>,
     pub(super) presence: Presence,
+    pub(super) quota: Quota,
     pub(super) clock: Clock,
 }
 
@@ -204,11 +207,12 @@ impl Hub {
         Self {
             shards,
             next: AtomicUsize::new(0),
-            config,
             broker,
             users: rules.iter().map(|_| Users::default()).collect(),
             rules: ArcSwap::from_pointee(rules),
             presence: Presence::default(),
+            quota: Quota::new(config.subscriptions_max),
+            config,
             clock,
         }
     }
@@ -322,10 +326,10 @@ impl Hub {
         }
     }
 
-    /// Has every shard close its connections.
-    pub(super) fn stop(&self) {
+    /// Has every shard close its connections, or a batch of them while more batches are `left`.
+    pub(super) fn stop(&self, left: usize) {
         for shard in 0..self.shards.len() {
-            self.control(shard, Control::Stop);
+            self.control(shard, Control::Stop { left });
         }
     }
 }

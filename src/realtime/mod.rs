@@ -3,6 +3,7 @@
 //! [`Realtime::admit`] decides over a request; [`Seat::open`] takes its socket over. Publishers
 //! come in by [`Realtime::publish`]. HTTP, TLS handshakes and signatures are the work of others.
 
+mod age;
 mod allowance;
 mod api;
 mod backlog;
@@ -11,6 +12,7 @@ mod channel;
 mod client;
 mod clock;
 mod close;
+mod closing;
 mod connection;
 mod direct;
 mod event_stream;
@@ -20,17 +22,20 @@ mod hub;
 mod item;
 mod kind;
 mod metrics;
+mod notice;
 mod plain;
 mod positions;
 mod presence;
 mod protocol;
 mod queued;
+mod quota;
+mod seats;
 mod session;
 mod shard;
 mod subscriptions;
 mod users;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use api::{Disconnect, Presence, Status};
 use backlog::Limits;
@@ -38,6 +43,7 @@ use bytes::Bytes;
 use channel::Rules;
 use client::Client;
 use clock::Clock;
+use closing::Pace;
 use connection::{Connection, Outgoing};
 use direct::Direct;
 use http::StatusCode;
@@ -46,11 +52,13 @@ use hub::{Hub, MAILBOX, Mailbox};
 use kind::Kind;
 pub use metrics::Metrics;
 use plain::Stream;
+use seats::{Address, Permit, Seats};
 use session::Session;
 use shard::Shard;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
 pub use users::Target;
@@ -71,7 +79,7 @@ pub struct Realtime(Arc<Inner>);
 struct Inner {
     config: Arc<config::Realtime>,
     hub: Arc<Hub>,
-    seats: Arc<Semaphore>,
+    seats: Seats,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -106,7 +114,7 @@ pub struct Seat {
     site: SiteId,
     kind: Kind,
     stream: Box<Stream>,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 impl Realtime {
@@ -149,7 +157,7 @@ impl Realtime {
             }
         });
         Self(Arc::new(Inner {
-            seats: Arc::new(Semaphore::new(config.connections_max)),
+            seats: Seats::new(&config, Instant::now()),
             config,
             hub,
             tasks,
@@ -183,15 +191,8 @@ impl Realtime {
         let headers = std::mem::take(&mut opening.headers);
         let kind = opening.kind;
         let stream = self.stream(site, opening)?;
-        let permit = Arc::clone(&self.0.seats).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Failure::client(
-                status,
-                "connections_max",
-                "realtime.connections_max is reached",
-            )
-        })?;
+        let address = Address::of(&request.origin);
+        let permit = self.0.seats.take(address, Instant::now())?;
         if kind == Kind::EventStream {
             return self
                 .event_stream(site, stream, permit)
@@ -222,7 +223,7 @@ impl Realtime {
         (kind, positions): (Kind, bool),
         site: SiteId,
         outgoing: Outgoing,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Arc<Connection> {
         let shard = self.0.hub.next_shard();
         let metrics = self.0.metrics.clone();
@@ -236,9 +237,19 @@ impl Realtime {
         ))
     }
 
-    /// Tells every connection that the process stops, each in its own words.
-    pub fn close_all(&self) {
-        self.0.hub.stop();
+    /// Tells every connection that the process stops, each in its own words, evenly over
+    /// `spread`; nobody new is let in meanwhile. Returns once the last one was told.
+    pub async fn close_all(&self, spread: Duration) {
+        let Inner { seats, hub, .. } = &*self.0;
+        seats.stop();
+        let pace = Pace::new(seats.taken(), spread);
+        for (due, left) in pace.batches(Instant::now()) {
+            sleep_until(due).await;
+            hub.stop(left);
+            if seats.taken() == 0 {
+                return;
+            }
+        }
     }
 }
 

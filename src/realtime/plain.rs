@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Realtime,
@@ -18,6 +17,7 @@ use super::{
     kind::Kind,
     positions,
     queued::Queued,
+    seats::Permit as Place,
 };
 use crate::{
     auth::token::{self, ConnectionToken},
@@ -70,6 +70,11 @@ impl Realtime {
         if revoked {
             return refused(StatusCode::UNAUTHORIZED, "token", "revoked");
         }
+        if !hub.quota.has_room(opening.channels.len()) {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let detail = "realtime.subscriptions_max is reached";
+            return refused(status, "subscriptions_max", detail);
+        }
         let mut channels = Vec::new();
         for name in opening.channels {
             let known = rules.find(&name);
@@ -94,7 +99,7 @@ impl Realtime {
         &self,
         site: SiteId,
         stream: Stream,
-        permit: OwnedSemaphorePermit,
+        permit: Place,
     ) -> Result<Response, Failure> {
         let inner = &self.0;
         let kind = Kind::EventStream;
@@ -114,7 +119,7 @@ impl Realtime {
                 ));
             }
         }
-        let body = EventStream::new(connection, inner.config.ping_interval, leave);
+        let body = EventStream::new(connection, &inner.config, leave);
         let response = http::Response::builder()
             .header(header::CONTENT_TYPE, "text/event-stream")
             .header(header::CACHE_CONTROL, "no-store")

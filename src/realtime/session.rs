@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    age::Age,
     client::Client,
     close::Close,
     connection::Connection,
@@ -40,6 +41,7 @@ pub(super) struct Session {
     reader: Reader,
     /// When something is due: the connect command, our next ping, or the answer to it.
     next: Instant,
+    age: Age,
     awaits_pong: bool,
 }
 
@@ -58,10 +60,12 @@ impl Session {
         } else {
             config.connect_timeout
         };
+        let now = Instant::now();
         Self {
             client,
             reader: Reader::new(config.message_max.as_usize()),
-            next: Instant::now() + first,
+            next: now + first,
+            age: Age::new(config.connection_age_max, now),
             awaits_pong: false,
             hub,
         }
@@ -100,7 +104,7 @@ impl Session {
         let stall =
             stalled.map(|since| Instant::from_std(since) + self.config().write_stall_timeout);
         let others = stall.into_iter().chain(self.client.deadline());
-        let next = others.fold(self.next, Instant::min);
+        let next = others.fold(self.age.min(self.next), Instant::min);
         match wait(direct, stalled.is_some(), next).await {
             Wakeup::Readable(ready) => {
                 ready?;
@@ -200,6 +204,9 @@ impl Session {
             .is_some_and(|since| since.elapsed() >= stall)
         {
             return self.connection().close(&Close::Stalled);
+        }
+        if self.age.is_over(now) {
+            return self.connection().close(&Close::Age);
         }
         if now < self.next {
             return;

@@ -20,6 +20,7 @@ use super::{
     backlog::Due,
     broadcast::{Body, Broadcast},
     close::Close,
+    closing::Closing,
     connection::{Connection, NO_SLOT},
     frame,
     hub::{Control, Hub, Mail},
@@ -61,6 +62,7 @@ pub(super) struct Shard {
     /// Bytes of replies since the last flush.
     replied: usize,
     stopping: bool,
+    closing: Closing,
 }
 
 /// A connection as its shard knows it.
@@ -114,6 +116,7 @@ impl Shard {
             work: 0,
             replied: 0,
             stopping: false,
+            closing: Closing::default(),
         }
     }
 
@@ -161,7 +164,7 @@ impl Shard {
 
     /// Closes every connection, also those whose join is still in the mailbox.
     fn end(mut self) {
-        self.on_control(Control::Stop);
+        self.on_control(Control::Stop { left: 1 });
         self.mail.close();
         while let Ok(mail) = self.mail.try_recv() {
             if let Mail::Join(connection) = mail {
@@ -186,9 +189,9 @@ impl Shard {
                 // Whoever asked may have gone.
                 let _ = counts.send(count.collect());
             }
-            Control::Stop => {
+            Control::Stop { left } => {
                 self.stopping = true;
-                for (_, browser) in &self.browsers {
+                for browser in self.closing.batch(&self.browsers, left) {
                     browser.connection.close(&Close::Shutdown);
                 }
             }

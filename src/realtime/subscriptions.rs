@@ -94,11 +94,15 @@ impl Shard {
         if follows.len() >= self.hub.config.channels_per_connection_max {
             return Some(Err(ErrorCode::LimitExceeded));
         }
+        if !self.hub.quota.take_for(&wish.connection) {
+            return Some(Err(ErrorCode::LimitExceeded));
+        }
         let snapshot = self.snapshot(slot, wish);
         if wish.strict && wish.since.is_some() && snapshot.recovered.is_none() {
             if known.is_none() {
                 self.hub.broker.unsubscribe(&wish.channel, self.number);
             }
+            self.hub.quota.give_back();
             return Some(Err(ErrorCode::UnrecoverablePosition));
         }
         let follows = self.add_member(slot, wish, snapshot.position)?;
@@ -186,6 +190,7 @@ impl Shard {
         };
         channel.members.try_remove(follows.member);
         self.metrics.subscriptions.dec();
+        self.hub.quota.give_back();
         let name = channel.name.clone();
         let namespace = Arc::clone(&channel.namespace);
         if channel.members.is_empty() {

@@ -136,9 +136,10 @@ impl Server {
         };
         let acceptor = Acceptor::new(&config.tls, Arc::clone(&certificates), tls_metrics)?;
         // Bound first and served afterwards, so that a fault stops all or nothing.
+        let metrics = registry.add(listener::Metrics::register);
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            bound.push((Listener::bind(listener)?, listener.clone()));
+            bound.push((Listener::bind(listener, &metrics)?, listener.clone()));
         }
         let publisher = server.open_publish(config, &registry, realtime)?;
         server.open_admin(config, &registry, publisher)?;
@@ -189,9 +190,12 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.stages.edge.stop();
-        self.realtime.close_all();
         let stages = &self.stages;
         let deadline = Instant::now() + self.stop.drain_timeout;
+        // Before the publish socket and the hub: what is published still reaches those who stay.
+        let (realtime, spread) = (self.realtime.clone(), self.stop.close_spread);
+        let closing = async move { realtime.close_all(spread).await };
+        stages.edge.spawn(closing);
         for (stage, tasks) in [
             ("requests", &stages.edge),
             ("publish and admin sockets", &stages.sockets),

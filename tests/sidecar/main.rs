@@ -7,6 +7,7 @@ mod documents;
 mod fan_out;
 mod harness;
 mod layering;
+mod limits;
 mod php_fpm;
 mod plain_stream;
 mod publish;

@@ -125,7 +125,7 @@ async fn server_sent_events_end_with_the_process() {
 #[tokio::test]
 async fn a_request_that_does_not_end_is_cut_at_the_drain_timeout() {
     let slow = Slow::new().await;
-    let drain = "drain_timeout = \"1s\"";
+    let drain = "drain_timeout = \"1s\"\nclose_spread = \"0s\"";
     let builder = Sidecar::builder().section("stop", drain);
     let mut sidecar = builder.site(slow.site.clone()).start().await;
     let mut under_way = slow.request(&sidecar).await;
