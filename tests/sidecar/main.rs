@@ -16,3 +16,4 @@ mod stop;
 mod upstream;
 mod websocket;
 mod websocket_frames;
+mod websocket_violations;
