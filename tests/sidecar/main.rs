@@ -13,6 +13,7 @@ mod publish;
 mod publish_batches;
 mod publish_repeats;
 mod stop;
+mod tokens;
 mod upstream;
 mod websocket;
 mod websocket_frames;
