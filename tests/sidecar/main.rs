@@ -14,6 +14,7 @@ mod publish_batches;
 mod publish_repeats;
 mod stop;
 mod tokens;
+mod two_sites;
 mod upstream;
 mod websocket;
 mod websocket_frames;
