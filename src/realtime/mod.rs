@@ -10,6 +10,8 @@ mod connection;
 mod direct;
 mod event_stream;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod hub;
 mod kind;
