@@ -4,6 +4,8 @@
 //! a channel is and who follows it is the work of `realtime` and `broker`.
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod method;
 mod replies;
 mod request;

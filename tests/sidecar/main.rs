@@ -15,6 +15,8 @@ mod publish_batches;
 mod publish_repeats;
 mod stop;
 mod tokens;
+mod two_sites;
 mod upstream;
 mod websocket;
 mod websocket_frames;
+mod websocket_violations;
