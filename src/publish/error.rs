@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::realtime::Refused;
+use crate::{broker::Unrecoverable, realtime::Refused};
 
 /// A refusal of a request, or of one command of a batch.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -12,9 +12,21 @@ pub enum Error {
     /// A header that the signature needs is not there once.
     #[error("header not there exactly once: {0}")]
     MissingHeader(&'static str),
-    /// The timestamp is no number, or too far from our clock.
-    #[error("timestamp outside the window: set the clock of both sides")]
+    /// The timestamp is no number.
+    #[error("webhook-timestamp must be a number of seconds since 1970")]
     Timestamp,
+    /// The timestamp of a signed request is too far from our clock.
+    #[error(
+        "timestamp is {} s {} our clock (publish.timestamp_window is {window} s): set the clock",
+        seconds.unsigned_abs(),
+        if *seconds < 0 { "behind" } else { "ahead of" }
+    )]
+    Skew {
+        /// How far it is ahead of us; negative: behind.
+        seconds: i64,
+        /// How far it may be.
+        window: u64,
+    },
     /// The signature fits no key of any site that was tried.
     #[error("signature fits no key")]
     Signature,
@@ -24,6 +36,12 @@ pub enum Error {
     /// The id has not the form METHOD_RANDOM, or names another method.
     #[error("webhook-id must be {0}_ and 16 to 64 letters, digits or dashes")]
     IdForm(String),
+    /// The key may not do this; says what it may do.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Whoever connected is not in `publish.peer_uids`.
+    #[error("user {0} is not in publish.peer_uids")]
+    Peer(u32),
     /// Signed before this process started, so that it may have been handled by the one before.
     #[error("signed before the start of this process: sign again after not_before")]
     BeforeStart {
@@ -51,6 +69,12 @@ pub enum Error {
     /// No namespace of the site has the channel's prefix.
     #[error("unknown channel")]
     UnknownChannel,
+    /// The channel's namespace does not offer what was asked for.
+    #[error("not available for this channel: {0}")]
+    NotAvailable(&'static str),
+    /// What came after a position is gone, or it belongs to another life of the channel.
+    #[error("unrecoverable position")]
+    Unrecoverable,
     /// No such method.
     #[error("unknown method")]
     UnknownMethod,
@@ -77,13 +101,17 @@ impl Error {
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 100),
             Self::FirstFailed => (StatusCode::SERVICE_UNAVAILABLE, 1011),
             Self::MissingHeader(_) => (StatusCode::UNAUTHORIZED, 1001),
-            Self::Timestamp => (StatusCode::UNAUTHORIZED, 1002),
+            Self::Timestamp | Self::Skew { .. } => (StatusCode::UNAUTHORIZED, 1002),
             Self::Signature => (StatusCode::UNAUTHORIZED, 1003),
             Self::IdReused => (StatusCode::CONFLICT, 1004),
             Self::IdForm(_) => (StatusCode::BAD_REQUEST, 1005),
             Self::BeforeStart { .. } => (StatusCode::SERVICE_UNAVAILABLE, 1006),
             Self::IdsFull => (StatusCode::SERVICE_UNAVAILABLE, 1007),
             Self::KeysFull => (StatusCode::SERVICE_UNAVAILABLE, 1012),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, 1008),
+            Self::Peer(_) => (StatusCode::FORBIDDEN, 1013),
+            Self::NotAvailable(_) => (StatusCode::BAD_REQUEST, 108),
+            Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
         }
@@ -97,6 +125,9 @@ impl Error {
             Self::BeforeStart { not_before } => {
                 json!({ "code": code, "message": self.to_string(), "not_before": not_before })
             }
+            Self::Skew { seconds, .. } => {
+                json!({ "code": code, "message": self.to_string(), "skew_seconds": seconds })
+            }
             _ => json!({ "code": code, "message": self.to_string() }),
         }
     }
@@ -106,7 +137,11 @@ impl Error {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::MissingHeader(_) => "missing_header",
-            Self::Timestamp => "timestamp",
+            Self::Timestamp | Self::Skew { .. } => "timestamp",
+            Self::Forbidden(_) => "forbidden",
+            Self::Peer(_) => "peer",
+            Self::NotAvailable(_) => "not_available",
+            Self::Unrecoverable => "unrecoverable",
             Self::Signature => "signature",
             Self::IdReused => "id_reused",
             Self::IdForm(_) => "id_form",
@@ -123,6 +158,12 @@ impl Error {
             Self::Stopping => "stopping",
             Self::FirstFailed => "first_failed",
         }
+    }
+}
+
+impl From<Unrecoverable> for Error {
+    fn from(_: Unrecoverable) -> Self {
+        Self::Unrecoverable
     }
 }
 

@@ -326,7 +326,11 @@ fn token_keys(config: &Config) -> Result<Vec<Keys>, Error> {
 
 fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Realtime {
     let metrics = registry.add(memory::Metrics::register);
-    let broker = Arc::new(Memory::new(&config.broker, config.sites.len(), metrics));
+    let mut broker = Memory::new(&config.broker, config.sites.len(), metrics);
+    if let Some(publish) = &config.publish {
+        broker = broker.idempotency_keys_max(publish.idempotency_keys_max);
+    }
+    let broker = Arc::new(broker);
     let metrics = registry.add(realtime::Metrics::register);
     let tasks = stages.realtime.clone();
     Realtime::start(&config.realtime, &config.sites, &broker, tasks, metrics)
