@@ -11,6 +11,8 @@ mod php_fpm;
 mod plain_stream;
 mod publish;
 mod publish_batches;
+mod publish_fields;
+mod publish_limits;
 mod publish_repeats;
 mod stop;
 mod upstream;
