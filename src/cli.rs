@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Usage was wrong (`EX_USAGE` of sysexits.h).
 pub const BAD_USAGE: u8 = 64;
@@ -51,6 +51,11 @@ pub enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(Certs),
+    /// Secrets that publish requests and tokens are signed with
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Print a token to connect or subscribe with, for trying out
+    Token(Token),
 }
 
 /// What to do about certificates.
@@ -65,6 +70,58 @@ pub enum Certs {
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
     },
+}
+
+/// What to do about secrets.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum Secret {
+    /// Make a secret, whsec_…; print it, or write it to a new file
+    New {
+        /// The file to write it to, of mode 0400; one that exists is left alone
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// What a token is to say.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct Token {
+    /// The configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sidewire/sidewire.toml"
+    )]
+    pub config: PathBuf,
+    /// The site, by its name; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
+    /// The user that it is for; without one, nobody in particular
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// The session that it belongs to: 16 hex digits
+    #[arg(long, value_name = "HEX")]
+    pub sid: Option<String>,
+    /// How long it holds [default: 1h, or the site's tokens.life_max]
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
+    /// Make a subscription token, for this channel
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// The channels that the connection is subscribed to by the server
+    #[arg(
+        long,
+        value_name = "CHANNEL,…",
+        value_delimiter = ',',
+        conflicts_with = "channel"
+    )]
+    pub channels: Vec<String>,
+    /// What others are told of the user, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub info: Option<String>,
+    /// The site's key to sign with, by its kid; without it, the first
+    #[arg(long)]
+    pub kid: Option<String>,
 }
 
 /// Reads the process's arguments.

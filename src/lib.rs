@@ -37,3 +37,5 @@ pub mod front;
 pub mod server;
 
 pub mod cli;
+
+pub mod command;

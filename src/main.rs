@@ -9,7 +9,8 @@ use std::{
 };
 
 use sidewire::{
-    cli::{self, Certs, Command},
+    cli::{self, Certs, Command, Secret},
+    command::{self, Failed, say},
     config::{self, Config, Faults},
     server::{self, Server},
     telemetry::{self, chain},
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
         Command::Run { config } => load(&config).and_then(run),
         Command::Check { config } => check(&config),
         Command::Certs(Certs::Dev { host, out }) => make_pair(&host, &out),
+        Command::Secret(Secret::New { out }) => command::new_secret(out.as_deref()),
+        Command::Token(asked) => command::print_token(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,14 +37,6 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
-}
-
-/// An exit code, and what to say on standard error.
-type Failed = (u8, String);
-
-/// A line for whoever reads our standard output, if anyone does.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn load(file: &Path) -> Result<Config, Failed> {

@@ -7,6 +7,7 @@
 mod fault;
 mod front;
 mod listener;
+mod namespace;
 mod publish;
 mod publish_key;
 mod realtime;
@@ -28,14 +29,15 @@ use std::{
 pub use fault::{Fault, Faults};
 pub use front::Front;
 pub use listener::{Certificate, Listener, Mode, Tls};
+pub use namespace::{Backlog, Namespace, Publish as ClientPublish, Recovery, Subscribe};
 pub use publish::{Admin, Publish};
 pub use publish_key::{METHODS, PublishKey};
 pub use realtime::{Broker, Realtime};
 pub use secret::Secret;
 use section::{Findings, Section};
-pub use site::{Backend, FastCgi, Namespace, Site, Subscribe, Upstream};
+pub use site::{Backend, FastCgi, Site, Upstream};
 pub use tokens::{Jwks, TokenKey, Tokens};
-pub use value::{Address, Bytes};
+pub use value::{Address, Bytes, duration};
 
 /// A whole configuration that can be run: hosts, names and secrets are unique, and TLS has a
 /// certificate.

@@ -13,6 +13,8 @@ pub struct Realtime {
     pub shards: usize,
     /// Browsers at the same time; the next one is answered 503 before the upgrade.
     pub connections_max: usize,
+    /// Connections of one user at the same time, as its tokens name it.
+    pub connections_per_user_max: usize,
     /// Channels that one connection may be subscribed to.
     pub channels_per_connection_max: usize,
     /// Bytes of a message from a browser, all fragments together.
@@ -24,6 +26,12 @@ pub struct Realtime {
     pub backlog_bytes_max: Bytes,
     /// Messages that may wait for a slow browser before it is disconnected.
     pub backlog_messages_max: usize,
+    /// Publications that one recovery or one page of history may hold; beyond, there is a gap.
+    pub recovery_messages_max: usize,
+    /// Bytes that one recovery or one page of history may hold.
+    pub recovery_bytes_max: Bytes,
+    /// Revocations in force at the same time, for each site.
+    pub revocations_max: usize,
     /// From the upgrade to the connect command.
     pub connect_timeout: Duration,
     /// Between two pings of ours.
@@ -65,6 +73,7 @@ impl Realtime {
             path,
             shards,
             connections_max: section.count("connections_max", 20_000, 1..=10_000_000),
+            connections_per_user_max: section.count("connections_per_user_max", 64, 1..=1_000_000),
             channels_per_connection_max: section.count(
                 "channels_per_connection_max",
                 128,
@@ -87,6 +96,13 @@ impl Realtime {
                 Bytes(16 << 10)..=Bytes(1 << 30),
             ),
             backlog_messages_max: section.count("backlog_messages_max", 4_000, 1..=1_000_000),
+            recovery_messages_max: section.count("recovery_messages_max", 1_000, 1..=1_000_000),
+            recovery_bytes_max: section.within(
+                "recovery_bytes_max",
+                Bytes(1 << 20),
+                Bytes(1 << 10)..=Bytes(1 << 30),
+            ),
+            revocations_max: section.count("revocations_max", 100_000, 1..=10_000_000),
             connect_timeout: section.within("connect_timeout", seconds(10), deadline.clone()),
             ping_interval: section.within("ping_interval", seconds(25), deadline.clone()),
             pong_timeout: section.within("pong_timeout", seconds(10), deadline.clone()),

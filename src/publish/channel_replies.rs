@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::{json, value::RawValue};
 
 use super::method::write;
-use crate::broker::{Position, Publication};
+use crate::{
+    broker::{Position, Publication},
+    realtime::Presence,
+};
 
 /// The reply of `history`.
 #[derive(Debug, Serialize)]
@@ -47,8 +50,7 @@ fn raw(json: Option<&str>) -> Option<&RawValue> {
 }
 
 /// The reply of `presence`: each client's `ClientInfo` by its id.
-pub(super) fn presence(clients: &[(String, Box<RawValue>)]) -> Box<RawValue> {
-    let presence: BTreeMap<_, _> = clients.iter().map(|(id, info)| (id, info)).collect();
+pub(super) fn presence(presence: &Presence) -> Box<RawValue> {
     write(&BTreeMap::from([("presence", presence)]))
 }
 
@@ -58,9 +60,10 @@ pub(super) fn presence_stats(clients: usize, users: usize) -> Box<RawValue> {
 }
 
 /// The reply of `channels`.
-pub(super) fn channels(channels: &[(String, usize)]) -> Box<RawValue> {
-    let listed = channels.iter();
-    let listed = listed.map(|(name, clients)| (name, json!({ "num_clients": clients })));
+pub(super) fn channels<'a>(
+    channels: impl Iterator<Item = (&'a Arc<str>, &'a usize)>,
+) -> Box<RawValue> {
+    let listed = channels.map(|(name, clients)| (&**name, json!({ "num_clients": clients })));
     let listed: BTreeMap<_, _> = listed.collect();
     write(&BTreeMap::from([("channels", listed)]))
 }
@@ -93,7 +96,7 @@ mod tests {
         };
         let ttl = Duration::from_secs(9);
         let mut list = Vec::new();
-        let deliver = |_, publication: &Arc<Publication>| list.push(Arc::clone(publication));
+        let deliver = |_, _, publication: &Arc<Publication>| list.push(Arc::clone(publication));
         let published = broker.publish(&channel, draft, History { size: 9, ttl }, deliver);
         let position = published.unwrap().position;
         let epoch = position.epoch;
@@ -115,7 +118,7 @@ mod tests {
     fn presence_and_channels_have_centrifugos_shape() {
         let info = RawValue::from_string("{\"user\":\"1\"}".into()).unwrap();
         assert_eq!(
-            presence(&[("id".into(), info)]).get(),
+            presence(&BTreeMap::from([("id".into(), info)])).get(),
             "{\"presence\":{\"id\":{\"user\":\"1\"}}}"
         );
         assert_eq!(
@@ -123,7 +126,7 @@ mod tests {
             "{\"num_clients\":3,\"num_users\":2}"
         );
         assert_eq!(
-            channels(&[("post:26".into(), 4)]).get(),
+            channels([(&"post:26".into(), &4)].into_iter()).get(),
             "{\"channels\":{\"post:26\":{\"num_clients\":4}}}"
         );
     }

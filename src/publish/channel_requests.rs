@@ -86,9 +86,49 @@ pub(super) fn pattern(body: &[u8]) -> Result<String, Error> {
     Ok(pattern)
 }
 
+/// Whether `name` is what `pattern` describes: `*` stands for anything, and an empty pattern for
+/// every channel.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern.is_empty() || pattern == name;
+    };
+    let Some(mut left) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = rest.split('*');
+    let last = parts.next_back().unwrap_or_default();
+    for part in parts {
+        let Some((_, after)) = left.split_once(part) else {
+            return false;
+        };
+        left = after;
+    }
+    left.ends_with(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name, fits) in [
+            ("", "site", true),
+            ("*", "site", true),
+            ("site", "site", true),
+            ("site", "site:1", false),
+            ("post:*", "post:26", true),
+            ("post:*", "edit:26", false),
+            ("*:26", "post:26", true),
+            ("*:26", "post:261", false),
+            ("p*:*6", "post:26", true),
+            ("p*x*6", "post:26", false),
+            ("po*ost", "post", false),
+            ("**", "post", true),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
 
     fn filter(json: &str) -> HistoryFilter {
         history(json.as_bytes()).unwrap().1

@@ -3,33 +3,13 @@
 use serde::Deserialize;
 
 use super::{error::Error, method::read};
+use crate::realtime::{Disconnect, Target};
 
 /// The codes that a client may be closed with: the protocol's own and those of applications.
 const CODES: std::ops::RangeInclusive<u16> = 3_000..=4_999;
 
-/// A client ends for good.
-const FORCE_DISCONNECT: u16 = 3_503;
-
 /// Longest reason of a close frame.
 const REASON_MAX: usize = 123;
-
-/// Whom a request means: every connection that fits all that is said. Something is.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Target {
-    pub(super) user: Option<String>,
-    pub(super) client: Option<String>,
-    /// A log-in of WordPress, as the token's `sid` says.
-    pub(super) sid: Option<String>,
-}
-
-/// When a connection ends that is not renewed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Expiry {
-    Now,
-    /// In this Unix second.
-    At(u64),
-    Never,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,9 +28,6 @@ struct Body {
     disconnect: Option<Close>,
     #[serde(default)]
     whitelist: Vec<String>,
-    // Of refresh.
-    expired: Option<bool>,
-    expire_at: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,28 +44,21 @@ struct Close {
 enum Takes {
     Channel,
     Disconnect,
-    Expiry,
 }
 
-/// The body of `subscribe`: a channel is needed.
-pub(super) fn subscribe(body: &[u8]) -> Result<(Target, String), Error> {
+/// The body of `subscribe` and `unsubscribe`.
+pub(super) fn subscription(body: &[u8]) -> Result<(Target, String), Error> {
     let (target, body) = target(body, Takes::Channel)?;
     let channel = body.channel.filter(|channel| !channel.is_empty());
     let channel = channel.ok_or(Error::Bad("channel: missing".into()))?;
     Ok((target, channel))
 }
 
-/// The body of `unsubscribe`: without a channel, from every one.
-pub(super) fn unsubscribe(body: &[u8]) -> Result<(Target, Option<String>), Error> {
-    let (target, body) = target(body, Takes::Channel)?;
-    Ok((target, body.channel.filter(|channel| !channel.is_empty())))
-}
-
 /// The body of `disconnect`, with the code and the reason that the client is told.
-pub(super) fn disconnect(body: &[u8]) -> Result<(Target, u16, String), Error> {
+pub(super) fn disconnect(body: &[u8]) -> Result<(Target, Disconnect), Error> {
     let (target, body) = target(body, Takes::Disconnect)?;
     let Some(close) = body.disconnect else {
-        return Ok((target, FORCE_DISCONNECT, "force disconnect".into()));
+        return Ok((target, Disconnect::default()));
     };
     if !CODES.contains(&close.code) {
         return Err(Error::Bad(format!(
@@ -104,18 +74,8 @@ pub(super) fn disconnect(body: &[u8]) -> Result<(Target, u16, String), Error> {
             "disconnect.reason: 1 to {REASON_MAX} bytes of text, not JSON"
         )));
     }
-    Ok((target, close.code, reason))
-}
-
-/// The body of `refresh`.
-pub(super) fn refresh(body: &[u8]) -> Result<(Target, Expiry), Error> {
-    let (target, body) = target(body, Takes::Expiry)?;
-    let expiry = match (body.expired, body.expire_at) {
-        (Some(true), _) => Expiry::Now,
-        (_, None | Some(0)) => Expiry::Never,
-        (_, Some(second)) => Expiry::At(second),
-    };
-    Ok((target, expiry))
+    let code = close.code;
+    Ok((target, Disconnect { code, reason }))
 }
 
 /// Reads a body and whom it means, and refuses what the method does not take.
@@ -129,10 +89,6 @@ fn target(body: &[u8], takes: Takes) -> Result<(Target, Body), Error> {
         (
             !matches!(takes, Takes::Disconnect) && body.disconnect.is_some(),
             "disconnect",
-        ),
-        (
-            !matches!(takes, Takes::Expiry) && (body.expired.is_some() || body.expire_at.is_some()),
-            "expired, expire_at",
         ),
         (!body.whitelist.is_empty(), "whitelist"),
         (!body.session.is_empty(), "session"),
@@ -172,18 +128,22 @@ mod tests {
             client: Some("c".into()),
             sid: Some("s".into()),
         };
-        let read = subscribe(json.as_bytes()).unwrap();
+        let read = subscription(json.as_bytes()).unwrap();
         assert_eq!(read, (everything, "post:26".into()));
-        let read = unsubscribe(b"{\"user\":\"7\",\"client\":\"\"}").unwrap();
-        assert_eq!(read, (user("7"), None));
+        let empty = b"{\"user\":\"7\",\"client\":\"\",\"channel\":\"site\"}";
+        assert_eq!(subscription(empty).unwrap(), (user("7"), "site".into()));
     }
 
     #[test]
     fn a_disconnect_has_a_code_and_a_reason_that_clients_understand() {
         let read = disconnect(b"{\"user\":\"7\"}").unwrap();
-        assert_eq!(read, (user("7"), 3_503, "force disconnect".into()));
+        assert_eq!(read, (user("7"), Disconnect::default()));
         let json = b"{\"user\":\"7\",\"disconnect\":{\"code\":4000,\"reason\":\"bye\"}}";
-        assert_eq!(disconnect(json).unwrap(), (user("7"), 4_000, "bye".into()));
+        let bye = Disconnect {
+            code: 4_000,
+            reason: "bye".into(),
+        };
+        assert_eq!(disconnect(json).unwrap(), (user("7"), bye));
         let long = "x".repeat(124);
         for (code, reason) in [
             (2_999, "bye"),
@@ -201,30 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_sets_the_end_of_a_connection_or_brings_it() {
-        for (json, expiry) in [
-            ("{\"user\":\"7\",\"expire_at\":1000}", Expiry::At(1_000)),
-            ("{\"user\":\"7\",\"expire_at\":0}", Expiry::Never),
-            ("{\"user\":\"7\"}", Expiry::Never),
-            ("{\"user\":\"7\",\"expired\":true}", Expiry::Now),
-            (
-                "{\"user\":\"7\",\"expired\":true,\"expire_at\":9}",
-                Expiry::Now,
-            ),
-        ] {
-            let read = refresh(json.as_bytes()).unwrap();
-            assert_eq!(read, (user("7"), expiry), "{json}");
-        }
-    }
-
-    #[test]
     fn what_would_mean_everyone_or_others_than_meant_is_refused() {
         type Read = fn(&[u8]) -> bool;
-        let methods: [(&str, Read); 4] = [
-            ("subscribe", |body| subscribe(body).is_ok()),
-            ("unsubscribe", |body| unsubscribe(body).is_ok()),
+        let methods: [(&str, Read); 2] = [
+            ("subscription", |body| subscription(body).is_ok()),
             ("disconnect", |body| disconnect(body).is_ok()),
-            ("refresh", |body| refresh(body).is_ok()),
         ];
         for json in [
             "{}",
@@ -239,9 +180,7 @@ mod tests {
                 assert!(!read(json.as_bytes()), "{name} {json}");
             }
         }
-        assert!(subscribe(b"{\"user\":\"7\"}").is_err(), "no channel");
+        assert!(subscription(b"{\"user\":\"7\"}").is_err(), "no channel");
         assert!(disconnect(b"{\"user\":\"7\",\"channel\":\"c\"}").is_err());
-        assert!(refresh(b"{\"user\":\"7\",\"channel\":\"c\"}").is_err());
-        assert!(unsubscribe(b"{\"user\":\"7\",\"expire_at\":9}").is_err());
     }
 }

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::{broker::Unrecoverable, realtime::Refused};
+use crate::realtime::Refused;
 
 /// A refusal of a request, or of one command of a batch.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -69,12 +69,6 @@ pub enum Error {
     /// No namespace of the site has the channel's prefix.
     #[error("unknown channel")]
     UnknownChannel,
-    /// The channel's namespace does not offer what was asked for.
-    #[error("not available for this channel: {0}")]
-    NotAvailable(&'static str),
-    /// What came after a position is gone, or it belongs to another life of the channel.
-    #[error("unrecoverable position")]
-    Unrecoverable,
     /// No such method.
     #[error("unknown method")]
     UnknownMethod,
@@ -84,6 +78,15 @@ pub enum Error {
     /// The request with the same id that this one waited for failed.
     #[error("the first request with this id failed: try again")]
     FirstFailed,
+    /// The namespace of the channel does not offer this.
+    #[error("not available in the namespace of this channel")]
+    NotAvailable,
+    /// What is asked for can't be told from this position on.
+    #[error("unrecoverable position")]
+    Unrecoverable,
+    /// As many revocations are in force as may be.
+    #[error("realtime.revocations_max is reached: try again later, or raise it")]
+    RevocationsFull,
     /// The process stops.
     #[error("stopping: try again")]
     Stopping,
@@ -110,8 +113,9 @@ impl Error {
             Self::KeysFull => (StatusCode::SERVICE_UNAVAILABLE, 1012),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, 1008),
             Self::Peer(_) => (StatusCode::FORBIDDEN, 1013),
-            Self::NotAvailable(_) => (StatusCode::BAD_REQUEST, 108),
+            Self::NotAvailable => (StatusCode::BAD_REQUEST, 108),
             Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
+            Self::RevocationsFull => (StatusCode::SERVICE_UNAVAILABLE, 1014),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
         }
@@ -140,14 +144,15 @@ impl Error {
             Self::Timestamp | Self::Skew { .. } => "timestamp",
             Self::Forbidden(_) => "forbidden",
             Self::Peer(_) => "peer",
-            Self::NotAvailable(_) => "not_available",
-            Self::Unrecoverable => "unrecoverable",
             Self::Signature => "signature",
             Self::IdReused => "id_reused",
             Self::IdForm(_) => "id_form",
             Self::BeforeStart { .. } => "before_start",
             Self::IdsFull => "ids_full",
             Self::KeysFull => "keys_full",
+            Self::NotAvailable => "not_available",
+            Self::Unrecoverable => "unrecoverable",
+            Self::RevocationsFull => "revocations_full",
             Self::TooLarge(_) => "too_large",
             Self::Incomplete => "incomplete",
             Self::Bad(_) => "bad",
@@ -161,18 +166,15 @@ impl Error {
     }
 }
 
-impl From<Unrecoverable> for Error {
-    fn from(_: Unrecoverable) -> Self {
-        Self::Unrecoverable
-    }
-}
-
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::BadName => Self::Bad("channel: 1 to 255 printable ASCII characters".into()),
             Refused::UnknownChannel => Self::UnknownChannel,
             Refused::KeysFull(_) => Self::KeysFull,
+            Refused::NotAvailable => Self::NotAvailable,
+            Refused::Unrecoverable => Self::Unrecoverable,
+            Refused::RevocationsFull => Self::RevocationsFull,
             Refused::Stopping => Self::Stopping,
         }
     }

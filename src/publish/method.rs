@@ -10,7 +10,10 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{channel_requests, client_requests, error::Error, message::Message, scope::Scope};
+use super::{
+    channel_replies, channel_requests, client_requests, error::Error, message::Message,
+    scope::Scope,
+};
 use crate::{
     broker::{Draft, Published, SiteId},
     realtime::Realtime,
@@ -136,40 +139,67 @@ impl Commands {
                 "version": env!("CARGO_PKG_VERSION"),
                 "api_level": API_LEVEL,
             }))),
-            _ => {
-                self.check(method, body)?;
-                Err(Error::NotAvailable("the hub does not offer it yet"))
+            Method::Subscribe | Method::Unsubscribe | Method::Disconnect => {
+                self.connections(method, body)
             }
+            Method::Channels => self.channels(body).await,
+            Method::Presence | Method::PresenceStats | Method::History | Method::HistoryRemove => {
+                self.channel(method, body)
+            }
+            Method::Batch | Method::Refresh => Err(Error::UnknownMethod),
         }
     }
 
-    /// Reads the body of a method and holds it against what the key may reach.
-    fn check(&self, method: Method, body: &[u8]) -> Result<(), Error> {
-        let scope = &self.scope;
-        match method {
-            Method::Presence | Method::PresenceStats | Method::HistoryRemove => {
-                scope.reaches(&channel_requests::channel(body)?)
-            }
-            Method::History => scope.reaches(&channel_requests::history(body)?.0),
-            Method::Subscribe => scope.reaches(&client_requests::subscribe(body)?.1),
-            Method::Unsubscribe => match client_requests::unsubscribe(body)?.1 {
-                Some(channel) => scope.reaches(&channel),
-                None => scope.reaches_all("unsubscribe without a channel"),
-            },
-            Method::Disconnect => {
-                client_requests::disconnect(body)?;
-                scope.reaches_all(method.name())
-            }
-            Method::Refresh => {
-                client_requests::refresh(body)?;
-                scope.reaches_all(method.name())
-            }
-            Method::Channels => {
-                channel_requests::pattern(body)?;
-                scope.reaches_all(method.name())
-            }
-            _ => Ok(()),
+    /// What changes the connections of somebody.
+    fn connections(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        if method == Method::Disconnect {
+            let (target, how) = client_requests::disconnect(body)?;
+            self.scope.reaches_all(method.name())?;
+            self.realtime.disconnect(self.site, &target, &how)?;
+            return Ok(write(&json!({})));
         }
+        let (target, channel) = client_requests::subscription(body)?;
+        self.scope.reaches(&channel)?;
+        if method == Method::Subscribe {
+            self.realtime
+                .subscribe(self.site, &target, &channel, None)?;
+        } else {
+            self.realtime.unsubscribe(self.site, &target, &channel)?;
+        }
+        Ok(write(&json!({})))
+    }
+
+    /// What looks at one channel, or forgets what it kept.
+    fn channel(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        let (realtime, site) = (&self.realtime, self.site);
+        if method == Method::History {
+            let (channel, filter) = channel_requests::history(body)?;
+            self.scope.reaches(&channel)?;
+            let (position, kept) = realtime.history(site, &channel, &filter)?;
+            return Ok(channel_replies::history(position, &kept));
+        }
+        let channel = channel_requests::channel(body)?;
+        self.scope.reaches(&channel)?;
+        Ok(match method {
+            Method::Presence => channel_replies::presence(&realtime.presence(site, &channel)?),
+            Method::PresenceStats => {
+                let (clients, users) = realtime.presence_stats(site, &channel)?;
+                channel_replies::presence_stats(clients, users)
+            }
+            _ => {
+                realtime.history_remove(site, &channel)?;
+                write(&json!({}))
+            }
+        })
+    }
+
+    async fn channels(&self, body: &[u8]) -> Result<Json, Error> {
+        let pattern = channel_requests::pattern(body)?;
+        self.scope.reaches_all(Method::Channels.name())?;
+        let followed = self.realtime.channels(self.site).await;
+        let followed = followed.iter();
+        let found = followed.filter(|(name, _)| channel_requests::matches(&pattern, name));
+        Ok(channel_replies::channels(found))
     }
 
     async fn publish(&self, mut message: Message) -> Result<Json, Error> {

@@ -3,10 +3,6 @@
 //! `POST /api/METHOD` over HTTP/1.1. Every request is signed; its id makes it safe to repeat. What
 //! a channel is and who follows it is the work of `realtime` and `broker`.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the hub does not offer these calls yet")
-)]
 mod channel_replies;
 mod channel_requests;
 mod client_requests;

@@ -67,7 +67,7 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn closed(&self, close: Close) {
+    pub(super) fn closed(&self, close: &Close) {
         let reason = close.label();
         self.closes.get_or_create(&Reason { reason }).inc();
     }

@@ -124,8 +124,8 @@ impl Server {
         let stages = Stages::default();
         let tls_metrics = registry.add(tls::Metrics::register);
         let certificates = load_certificates(config, &tls_metrics)?;
-        token_keys(config)?;
-        let realtime = start_realtime(config, &registry, &stages);
+        let keys = token_keys(config)?;
+        let realtime = start_realtime(config, keys, &registry, &stages);
         let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
         let mut server = Self {
             stop: config.stop.clone(),
@@ -324,7 +324,12 @@ fn token_keys(config: &Config) -> Result<Vec<Keys>, Error> {
     keys.collect()
 }
 
-fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Realtime {
+fn start_realtime(
+    config: &Config,
+    keys: Vec<Keys>,
+    registry: &Registry,
+    stages: &Stages,
+) -> Realtime {
     let metrics = registry.add(memory::Metrics::register);
     let mut broker = Memory::new(&config.broker, config.sites.len(), metrics);
     if let Some(publish) = &config.publish {
@@ -333,7 +338,8 @@ fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Real
     let broker = Arc::new(broker);
     let metrics = registry.add(realtime::Metrics::register);
     let tasks = stages.realtime.clone();
-    Realtime::start(&config.realtime, &config.sites, &broker, tasks, metrics)
+    let sites = config.sites.iter().zip(keys).collect();
+    Realtime::start(&config.realtime, sites, &broker, tasks, metrics)
 }
 
 fn build_front(

@@ -89,6 +89,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &[]),
+    ("command", &["auth", "cli", "config"]),
 ];
 
 #[test]
