@@ -127,7 +127,7 @@ fn a_publish_key_is_limited_to_what_there_is_and_its_secret_stands_once() {
             ),
             format!(
                 "{path}.namespaces | [\"stock\"] | there is no \"stock\"; \
-                 known here: site, post, edit, user"
+                 known here: site, post, edit, user, staff"
             ),
             "site[0].publish_key | - | another publish_key of this site has the same secret; \
              remove one of them"
