@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{error::Error, method::read};
-use crate::realtime::{Disconnect, Target};
+use crate::realtime::{Disconnect, Expiry, Target};
 
 /// The codes that a client may be closed with: the protocol's own and those of applications.
 const CODES: std::ops::RangeInclusive<u16> = 3_000..=4_999;
@@ -28,6 +28,9 @@ struct Body {
     disconnect: Option<Close>,
     #[serde(default)]
     whitelist: Vec<String>,
+    // Of refresh.
+    expired: Option<bool>,
+    expire_at: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,10 +47,30 @@ struct Close {
 enum Takes {
     Channel,
     Disconnect,
+    Expiry,
 }
 
-/// The body of `subscribe` and `unsubscribe`.
-pub(super) fn subscription(body: &[u8]) -> Result<(Target, String), Error> {
+/// The body of `unsubscribe`: a channel that names nobody is everybody's.
+pub(super) fn unsubscribe(body: &[u8]) -> Result<(Target, String), Error> {
+    let (target, body) = whom(body, Takes::Channel)?;
+    let channel = body.channel.filter(|channel| !channel.is_empty());
+    let channel = channel.ok_or(Error::Bad("channel: missing".into()))?;
+    Ok((target, channel))
+}
+
+/// The body of `refresh`.
+pub(super) fn refresh(body: &[u8]) -> Result<(Target, Expiry), Error> {
+    let (target, body) = target(body, Takes::Expiry)?;
+    let expiry = match (body.expired, body.expire_at) {
+        (Some(true), _) => Expiry::Now,
+        (_, None | Some(0)) => Expiry::Never,
+        (_, Some(second)) => Expiry::At(second),
+    };
+    Ok((target, expiry))
+}
+
+/// The body of `subscribe`.
+pub(super) fn subscribe(body: &[u8]) -> Result<(Target, String), Error> {
     let (target, body) = target(body, Takes::Channel)?;
     let channel = body.channel.filter(|channel| !channel.is_empty());
     let channel = channel.ok_or(Error::Bad("channel: missing".into()))?;
@@ -78,8 +101,17 @@ pub(super) fn disconnect(body: &[u8]) -> Result<(Target, Disconnect), Error> {
     Ok((target, Disconnect { code, reason }))
 }
 
-/// Reads a body and whom it means, and refuses what the method does not take.
+/// Reads a body that means somebody.
 fn target(body: &[u8], takes: Takes) -> Result<(Target, Body), Error> {
+    let (target, body) = whom(body, takes)?;
+    if target == Target::default() {
+        return Err(Error::Bad("`user`, `client` or `sid` is needed".into()));
+    }
+    Ok((target, body))
+}
+
+/// Reads a body and whom it means, and refuses what the method does not take.
+fn whom(body: &[u8], takes: Takes) -> Result<(Target, Body), Error> {
     let body: Body = read(body)?;
     let strange = [
         (
@@ -89,6 +121,10 @@ fn target(body: &[u8], takes: Takes) -> Result<(Target, Body), Error> {
         (
             !matches!(takes, Takes::Disconnect) && body.disconnect.is_some(),
             "disconnect",
+        ),
+        (
+            !matches!(takes, Takes::Expiry) && (body.expired.is_some() || body.expire_at.is_some()),
+            "expired, expire_at",
         ),
         (!body.whitelist.is_empty(), "whitelist"),
         (!body.session.is_empty(), "session"),
@@ -103,9 +139,6 @@ fn target(body: &[u8], takes: Takes) -> Result<(Target, Body), Error> {
         client: given(&body.client),
         sid: given(&body.sid),
     };
-    if target == Target::default() {
-        return Err(Error::Bad("`user`, `client` or `sid` is needed".into()));
-    }
     Ok((target, body))
 }
 
@@ -128,10 +161,10 @@ mod tests {
             client: Some("c".into()),
             sid: Some("s".into()),
         };
-        let read = subscription(json.as_bytes()).unwrap();
+        let read = subscribe(json.as_bytes()).unwrap();
         assert_eq!(read, (everything, "post:26".into()));
         let empty = b"{\"user\":\"7\",\"client\":\"\",\"channel\":\"site\"}";
-        assert_eq!(subscription(empty).unwrap(), (user("7"), "site".into()));
+        assert_eq!(subscribe(empty).unwrap(), (user("7"), "site".into()));
     }
 
     #[test]
@@ -161,10 +194,34 @@ mod tests {
     }
 
     #[test]
+    fn an_unsubscribe_that_names_nobody_means_everybody_of_its_channel() {
+        let read = unsubscribe(b"{\"channel\":\"edit:26\"}").unwrap();
+        assert_eq!(read, (Target::default(), "edit:26".into()));
+    }
+
+    #[test]
+    fn a_refresh_sets_the_end_of_a_connection_or_brings_it() {
+        for (json, expiry) in [
+            ("{\"user\":\"7\",\"expire_at\":1000}", Expiry::At(1_000)),
+            ("{\"user\":\"7\",\"expire_at\":0}", Expiry::Never),
+            ("{\"user\":\"7\"}", Expiry::Never),
+            ("{\"user\":\"7\",\"expired\":true}", Expiry::Now),
+            (
+                "{\"user\":\"7\",\"expired\":true,\"expire_at\":9}",
+                Expiry::Now,
+            ),
+        ] {
+            let read = refresh(json.as_bytes()).unwrap();
+            assert_eq!(read, (user("7"), expiry), "{json}");
+        }
+    }
+
+    #[test]
     fn what_would_mean_everyone_or_others_than_meant_is_refused() {
         type Read = fn(&[u8]) -> bool;
-        let methods: [(&str, Read); 2] = [
-            ("subscription", |body| subscription(body).is_ok()),
+        let methods: [(&str, Read); 3] = [
+            ("subscribe", |body| subscribe(body).is_ok()),
+            ("refresh", |body| refresh(body).is_ok()),
             ("disconnect", |body| disconnect(body).is_ok()),
         ];
         for json in [
@@ -180,7 +237,12 @@ mod tests {
                 assert!(!read(json.as_bytes()), "{name} {json}");
             }
         }
-        assert!(subscription(b"{\"user\":\"7\"}").is_err(), "no channel");
+        for body in [&b"{}"[..], b"{\"user\":\"7\"}"] {
+            assert!(unsubscribe(body).is_err(), "no channel");
+        }
+        assert!(subscribe(b"{\"user\":\"7\"}").is_err(), "no channel");
+        assert!(unsubscribe(b"{\"user\":\"7\",\"channel\":\"c\",\"expire_at\":9}").is_err());
+        assert!(refresh(b"{\"user\":\"7\",\"channel\":\"c\"}").is_err());
         assert!(disconnect(b"{\"user\":\"7\",\"channel\":\"c\"}").is_err());
     }
 }

@@ -139,32 +139,41 @@ impl Commands {
                 "version": env!("CARGO_PKG_VERSION"),
                 "api_level": API_LEVEL,
             }))),
-            Method::Subscribe | Method::Unsubscribe | Method::Disconnect => {
-                self.connections(method, body)
+            Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
+                self.connections(method, body).await
             }
             Method::Channels => self.channels(body).await,
             Method::Presence | Method::PresenceStats | Method::History | Method::HistoryRemove => {
                 self.channel(method, body)
             }
-            Method::Batch | Method::Refresh => Err(Error::UnknownMethod),
+            Method::Batch => Err(Error::UnknownMethod),
         }
     }
 
     /// What changes the connections of somebody.
-    fn connections(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
-        if method == Method::Disconnect {
-            let (target, how) = client_requests::disconnect(body)?;
-            self.scope.reaches_all(method.name())?;
-            self.realtime.disconnect(self.site, &target, &how)?;
-            return Ok(write(&json!({})));
-        }
-        let (target, channel) = client_requests::subscription(body)?;
-        self.scope.reaches(&channel)?;
-        if method == Method::Subscribe {
-            self.realtime
-                .subscribe(self.site, &target, &channel, None)?;
-        } else {
-            self.realtime.unsubscribe(self.site, &target, &channel)?;
+    async fn connections(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        let (realtime, site) = (&self.realtime, self.site);
+        match method {
+            Method::Disconnect => {
+                let (target, how) = client_requests::disconnect(body)?;
+                self.scope.reaches_all(method.name())?;
+                realtime.disconnect(site, &target, &how)?;
+            }
+            Method::Refresh => {
+                let (target, expiry) = client_requests::refresh(body)?;
+                self.scope.reaches_all(method.name())?;
+                realtime.refresh(site, &target, expiry);
+            }
+            Method::Subscribe => {
+                let (target, channel) = client_requests::subscribe(body)?;
+                self.scope.reaches(&channel)?;
+                realtime.subscribe(site, &target, &channel, None)?;
+            }
+            _ => {
+                let (target, channel) = client_requests::unsubscribe(body)?;
+                self.scope.reaches(&channel)?;
+                realtime.unsubscribe(site, &target, &channel).await?;
+            }
         }
         Ok(write(&json!({})))
     }

@@ -14,9 +14,13 @@ use super::{
     close::Close,
     connection::Connection,
     hub::{Control, Ending, Origin, Refused, Subscription},
+    kind::Kind,
+    protocol,
     users::{Full, Target},
 };
-use crate::broker::{Bounds, Draft, HistoryFilter, Position, Publication, Published, SiteId};
+use crate::broker::{
+    Bounds, ChannelName, Draft, HistoryFilter, Position, Publication, Published, SiteId,
+};
 
 /// How a connection is told that the server's side ends it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,6 +38,17 @@ impl Default for Disconnect {
             reason: "force disconnect".into(),
         }
     }
+}
+
+/// When a connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expiry {
+    /// At once; the client comes back with another token.
+    Now,
+    /// In this Unix second.
+    At(u64),
+    /// As long as it likes.
+    Never,
 }
 
 /// Who is in a channel: the JSON of each by the id of its connection.
@@ -88,30 +103,80 @@ impl Realtime {
         Ok(found.len())
     }
 
-    /// Ends the subscriptions of those that `target` means, to `channel` or to all, and lets no
-    /// token hold for that channel any more that was issued until now. When it returns, nothing
-    /// of the channel leaves any more, not even what waits.
+    /// Ends the subscriptions to `channel` of those that `target` means, or of everybody where it
+    /// names nobody, and lets no token hold for it any more that was issued until now. When it
+    /// returns, nothing of the channel leaves towards them any more, not even what waits.
     ///
     /// # Errors
     ///
     /// Nothing was done then.
-    pub fn unsubscribe(
+    pub async fn unsubscribe(
         &self,
         site: SiteId,
         target: &Target,
         channel: &str,
-    ) -> Result<usize, Refused> {
+    ) -> Result<(), Refused> {
         let known = self.0.hub.find(site, channel)?;
         let name = &known.name.name;
         let found = self.revoke(site, target, Some(name))?;
+        let ending = Ending {
+            code: 2000,
+            reason: "server unsubscribe".into(),
+        };
         for connection in &found {
-            let ending = Ending {
-                code: 2000,
-                reason: "server unsubscribe".into(),
-            };
-            end_subscription(&self.0.hub, connection, name, ending);
+            end_subscription(&self.0.hub, connection, name, ending.clone());
         }
-        Ok(found.len())
+        if *target == Target::default() {
+            self.clear(&known.name, &ending).await;
+        }
+        Ok(())
+    }
+
+    async fn clear(&self, channel: &ChannelName, ending: &Ending) {
+        let hub = &self.0.hub;
+        let mut waiting = Vec::new();
+        for shard in 0..hub.shards().len() {
+            let (cleared, done) = oneshot::channel();
+            let control = Control::Clear {
+                channel: channel.clone(),
+                ending: ending.clone(),
+                cleared,
+            };
+            hub.control(shard, control);
+            waiting.push(done);
+        }
+        for done in waiting {
+            // A shard that has stopped has nobody any more.
+            let _ = done.await;
+        }
+    }
+
+    /// Has the connections that `target` means end at another time than their tokens do: in the
+    /// Unix second `expires_at`, never, or now, so that they come back with another token. How
+    /// many were meant.
+    pub fn refresh(&self, site: SiteId, target: &Target, expiry: Expiry) -> usize {
+        let found = self.find(site, target);
+        let now = self.0.hub.clock.now();
+        for connection in &found {
+            let Some(identity) = connection.identity() else {
+                continue;
+            };
+            let second = match expiry {
+                Expiry::Now => {
+                    connection.close(&Close::Expired);
+                    continue;
+                }
+                Expiry::Never => None,
+                Expiry::At(second) => Some(second),
+            };
+            identity.expire_at(second);
+            connection.wake();
+            let ttl = second.map(|second| second.saturating_sub(now));
+            if connection.kind == Kind::Protocol {
+                connection.say(&protocol::refresh_push(ttl));
+            }
+        }
+        found.len()
     }
 
     /// Has those that `target` means follow `channel`, whatever their tokens say. How many were

@@ -15,6 +15,7 @@ use super::{
     close::Close,
     connection::{Connection, Identity},
     hub::{Connect, Control, Ending, Hub, Inquiry, Mail, Origin, Question, Refused, Subscription},
+    kind::Kind,
     protocol::{self, Connected, ErrorCode, Request, SubscriptionRequest},
     users::Denied,
 };
@@ -33,8 +34,6 @@ pub(super) struct Client {
     hub: Arc<Hub>,
     pub(super) connected: bool,
     allowance: Allowance,
-    /// When the connection ends unless its token is renewed.
-    expires: Option<Instant>,
     /// When subscriptions end unless their tokens are renewed.
     subscriptions: Vec<(Instant, Arc<str>)>,
 }
@@ -46,7 +45,6 @@ impl Client {
             connected: false,
             allowance: Allowance::new(&hub.config),
             hub,
-            expires: None,
             subscriptions: Vec::new(),
         }
     }
@@ -75,13 +73,24 @@ impl Client {
     /// When [`Client::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let subscriptions = self.subscriptions.iter().map(|(end, _)| *end).min();
-        self.expires.into_iter().chain(subscriptions).min()
+        self.end().into_iter().chain(subscriptions).min()
+    }
+
+    /// When the connection ends unless its token is renewed.
+    fn end(&self) -> Option<Instant> {
+        let second = self.connection.identity()?.expires_at()?;
+        let grace = match self.connection.kind {
+            Kind::Protocol => GRACE,
+            // A plain stream can't bring another token.
+            Kind::Plain | Kind::EventStream => Duration::ZERO,
+        };
+        Some(self.instant(second) + grace)
     }
 
     /// Ends what has not been renewed in time.
     pub(super) fn on_time(&mut self) {
         let now = Instant::now();
-        if self.expires.is_some_and(|end| end <= now) {
+        if self.end().is_some_and(|end| end <= now) {
             return self.close(&Close::Expired);
         }
         let (connection, hub) = (&self.connection, &self.hub);
@@ -105,11 +114,6 @@ impl Client {
         users.map_or(Err(Denied::Revoked), |users| {
             users.enter(&self.connection, identity, most)
         })
-    }
-
-    /// Has the connection end with its token, at the Unix second `expires_at`, or `grace` later.
-    pub(super) fn expire_at(&mut self, expires_at: u64, grace: Duration) {
-        self.expires = Some(self.instant(expires_at) + grace);
     }
 
     async fn on_request(&mut self, id: u32, request: Request<'_>) {
@@ -180,9 +184,6 @@ impl Client {
             Err(Denied::TooMany) => return self.close(&Close::ConnectionLimit),
         }
         self.connected = true;
-        if let Some(token) = &token {
-            self.expire_at(token.expires_at, GRACE);
-        }
         let reply = Connected {
             client,
             ping: self.hub.config.ping_interval.as_secs(),
@@ -369,7 +370,7 @@ impl Client {
         .await;
     }
 
-    async fn on_refresh(&mut self, id: u32, token: &str) {
+    async fn on_refresh(&self, id: u32, token: &str) {
         let (Some(rules), Some(identity)) = (
             self.hub.rules(self.connection.site),
             self.connection.identity(),
@@ -394,10 +395,9 @@ impl Client {
         if users.is_none_or(|users| users.revokes(bearer, None)) {
             return self.close(&Close::Expired);
         }
-        identity.reissue(token.issued_at);
+        identity.reissue(token.issued_at, token.expires_at);
         let client = identity.client.to_string();
         let reply = protocol::refreshed(id, &client, token.expires_at - now);
-        self.expire_at(token.expires_at, GRACE);
         self.say(reply).await;
     }
 
@@ -517,7 +517,7 @@ impl Identity {
         let sid = token.sid.as_deref().map(Box::from);
         let info = token.info.as_deref().map(Box::from);
         let identity = Self::new(&token.user, sid, info);
-        identity.reissue(token.issued_at);
+        identity.reissue(token.issued_at, token.expires_at);
         identity
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Identity {
     pub(super) info: Option<Box<str>>,
     /// The Unix second in which its token was issued; 0 where that is not known.
     issued: AtomicU64,
+    /// The Unix second in which the connection ends; 0: never.
+    expires_at: AtomicU64,
 }
 
 /// No slot yet.
@@ -174,6 +176,13 @@ impl Connection {
         }
     }
 
+    /// Has its own task look at its deadlines anew.
+    pub(super) fn wake(&self) {
+        if let Outgoing::Direct(direct) = &self.outgoing {
+            direct.wake.notify_one();
+        }
+    }
+
     /// Marks the connection as gone, for shards that hear of it later.
     pub(super) fn mark_left(&self) {
         self.left.store(true, Ordering::Release);
@@ -212,6 +221,7 @@ impl Identity {
             sid,
             info,
             issued: AtomicU64::new(0),
+            expires_at: AtomicU64::new(0),
         }
     }
 
@@ -224,9 +234,21 @@ impl Identity {
         self.issued.load(Ordering::Relaxed)
     }
 
+    /// The Unix second in which the connection ends, if it does.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        Some(self.expires_at.load(Ordering::Relaxed)).filter(|second| *second > 0)
+    }
+
+    /// Has the connection end in that Unix second; `None`: never.
+    pub(super) fn expire_at(&self, second: Option<u64>) {
+        self.expires_at
+            .store(second.unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Another token of the same user holds from now on.
-    pub(super) fn reissue(&self, issued: u64) {
+    pub(super) fn reissue(&self, issued: u64, expires_at: u64) {
         self.issued.store(issued, Ordering::Relaxed);
+        self.expire_at(Some(expires_at));
     }
 }
 

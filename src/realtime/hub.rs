@@ -72,7 +72,14 @@ pub(super) enum Control {
         channel: Arc<str>,
         ending: Ending,
     },
-    /// How many follow each channel whose name fits.
+    /// The server's side ends every subscription to a channel; it is told once nothing of the
+    /// channel leaves any more.
+    Clear {
+        channel: ChannelName,
+        ending: Ending,
+        cleared: oneshot::Sender<()>,
+    },
+    /// How many follow each channel of a site.
     Count {
         site: SiteId,
         counts: oneshot::Sender<Vec<(Arc<str>, usize)>>,

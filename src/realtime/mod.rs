@@ -39,7 +39,7 @@ mod users;
 
 use std::{sync::Arc, time::Duration};
 
-pub use api::{Disconnect, Presence, Status};
+pub use api::{Disconnect, Expiry, Presence, Status};
 use backlog::Limits;
 use bytes::Bytes;
 use channel::Rules;

@@ -1,6 +1,6 @@
 //! Plain streams: their channels stand in the address, and they speak no protocol.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
@@ -158,8 +158,6 @@ impl Stream {
                 client.connection.close(&Close::InvalidToken);
                 return Vec::new();
             }
-            // It can't bring another one.
-            client.expire_at(token.expires_at, Duration::ZERO);
         }
         let connection = Arc::clone(&client.connection);
         self.wishes(&connection)

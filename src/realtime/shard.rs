@@ -183,6 +183,15 @@ impl Shard {
                 channel,
                 ending,
             } => self.on_forbidden(&connection, &channel, &ending),
+            Control::Clear {
+                channel,
+                ending,
+                cleared,
+            } => {
+                self.on_clear(&channel, &ending);
+                // Whoever asked may have gone.
+                let _ = cleared.send(());
+            }
             Control::Count { site, counts } => {
                 let of_site = self.channels.iter().filter(|(_, c)| c.name.site == site);
                 let count = of_site.map(|(_, c)| (Arc::clone(&c.name.name), c.members.len()));

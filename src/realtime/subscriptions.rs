@@ -18,7 +18,7 @@ use super::{
     shard::{Channel, Follows, Member, Shard},
 };
 use crate::{
-    broker::{Bounds, Position, Publication, Snapshot},
+    broker::{Bounds, ChannelName, Position, Publication, Snapshot},
     config,
 };
 
@@ -278,6 +278,22 @@ impl Shard {
             self.say(slot, &push);
         }
         connection.permit(name);
+    }
+
+    /// The server's side ends every subscription to a channel.
+    pub(super) fn on_clear(&mut self, channel: &ChannelName, ending: &Ending) {
+        let index = self.names.get(channel);
+        let Some(found) = index.and_then(|index| self.channels.get(*index)) else {
+            return;
+        };
+        let slots: Vec<usize> = found.members.iter().map(|(_, m)| m.browser).collect();
+        for slot in slots {
+            if let Some(browser) = self.browsers.get(slot) {
+                let connection = Arc::clone(&browser.connection);
+                connection.forbid(&channel.name);
+                self.on_forbidden(&connection, &channel.name, ending);
+            }
+        }
     }
 
     /// Ends a subscription that has missed something, and says so: the client subscribes again

@@ -56,6 +56,7 @@ enum Revoked {
     Session(Box<str>),
     UserOfChannel(Box<str>, Box<str>),
     SessionOfChannel(Box<str>, Box<str>),
+    Channel(Box<str>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +140,10 @@ impl Users {
         if let Some(revoked) = Revoked::of(target, channel) {
             state.enter(revoked, (now, life), revocations_max)?;
         }
+        if *target == Target::default() {
+            // Who follows the channel, the shards know.
+            return Ok(Vec::new());
+        }
         Ok(state.find(target))
     }
 
@@ -216,7 +221,7 @@ impl State {
             return Err(Full);
         }
         let until = match revoked {
-            Revoked::User(_) | Revoked::UserOfChannel(..) => now,
+            Revoked::User(_) | Revoked::UserOfChannel(..) | Revoked::Channel(_) => now,
             // A session that has ended never comes back.
             Revoked::Session(_) | Revoked::SessionOfChannel(..) => u64::MAX,
         };
@@ -243,7 +248,8 @@ impl State {
 }
 
 impl Revoked {
-    /// What `target` revokes: its session where it names one, else its user.
+    /// What `target` revokes: its session where it names one, else its user; nobody named means
+    /// everybody of the channel.
     fn of(target: &Target, channel: Option<&str>) -> Option<Self> {
         let channel = channel.map(Box::<str>::from);
         if target.client.is_some() {
@@ -258,7 +264,7 @@ impl Revoked {
             (None, Some(user), Some(channel)) => {
                 Some(Self::UserOfChannel(user.as_str().into(), channel))
             }
-            (None, None, _) => None,
+            (None, None, channel) => channel.map(Self::Channel),
         }
     }
 
@@ -272,10 +278,13 @@ impl Revoked {
             sid: bearer.sid.clone(),
             ..Target::default()
         };
-        let mut all = Vec::new();
+        let everybody = channel.map(|channel| Self::Channel(channel.into()));
+        let mut all: Vec<Self> = everybody.into_iter().collect();
         for target in [user, sid] {
-            all.extend(Self::of(&target, None));
-            all.extend(channel.and_then(|channel| Self::of(&target, Some(channel))));
+            if target != Target::default() {
+                all.extend(Self::of(&target, None));
+                all.extend(channel.and_then(|channel| Self::of(&target, Some(channel))));
+            }
         }
         all
     }

@@ -8,7 +8,9 @@ mod push;
 mod reply;
 
 pub(super) use command::{Connect, History, Request, Subscribe, SubscriptionRequest, commands};
-pub(super) use push::{join_push, leave_push, publication_push, subscribe_push, unsubscribe_push};
+pub(super) use push::{
+    join_push, leave_push, publication_push, refresh_push, subscribe_push, unsubscribe_push,
+};
 pub(super) use reply::{
     Connected, ErrorCode, Recovered, Subscribed, client_info, connected, history, ponged, presence,
     presence_stats, published, refreshed, refused, subscribed, subscription_refreshed,

@@ -45,6 +45,15 @@ pub(in crate::realtime) fn subscribe_push(channel: &str, result: &[u8]) -> Vec<u
     json
 }
 
+/// The push that tells a client when its connection ends: in `ttl` seconds, or never.
+pub(in crate::realtime) fn refresh_push(ttl: Option<u64>) -> Vec<u8> {
+    let refresh = match ttl {
+        Some(ttl) => format!("{{\"push\":{{\"refresh\":{{\"expires\":true,\"ttl\":{ttl}}}}}}}"),
+        None => "{\"push\":{\"refresh\":{}}}".to_owned(),
+    };
+    refresh.into_bytes()
+}
+
 /// The push that ends a subscription; the client subscribes again where `code` is 2500 or more.
 pub(in crate::realtime) fn unsubscribe_push(channel: &str, code: u32, reason: &str) -> Vec<u8> {
     let mut json = Vec::new();
