@@ -6,7 +6,7 @@ mod claims;
 pub mod jwks;
 #[cfg(test)]
 mod jwks_tests;
-mod object;
+pub(crate) mod object;
 pub mod signature;
 pub mod token;
 #[cfg(test)]

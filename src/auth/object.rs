@@ -11,7 +11,8 @@ use serde::{
 };
 
 /// A `T` that was written as a JSON object.
-pub(super) struct Object<T>(pub(super) T);
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

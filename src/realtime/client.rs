@@ -51,7 +51,11 @@ impl Client {
 
     /// Does what the commands of one message say.
     pub(super) async fn on_message(&mut self, message: &[u8]) {
-        for command in protocol::commands(message) {
+        let mut commands = protocol::commands(message).peekable();
+        if commands.peek().is_none() {
+            return self.close(&Close::BadRequest);
+        }
+        for command in commands {
             let Ok(command) = command else {
                 return self.close(&Close::BadRequest);
             };
@@ -117,10 +121,10 @@ impl Client {
     }
 
     async fn on_request(&mut self, id: u32, request: Request<'_>) {
+        self.spend();
         if matches!(request, Request::Pong) {
             return;
         }
-        self.spend();
         let ordered = match request {
             Request::Connect(_) => !self.connected,
             _ => self.connected,
@@ -222,7 +226,7 @@ impl Client {
                 connection: Arc::clone(&self.connection),
                 channel: known.name,
                 namespace: known.namespace,
-                since: request.and_then(|request| since(request).ok()?),
+                since: request.and_then(|request| since(&request.0).ok()?),
                 strict: false,
                 join_leave: true,
                 info: options.info.as_deref().map(Box::from),
@@ -500,10 +504,14 @@ fn since(request: &SubscriptionRequest<'_>) -> Result<Option<Since>, ErrorCode> 
 fn filter(history: &protocol::History<'_>) -> HistoryFilter {
     HistoryFilter {
         limit: usize::try_from(history.limit).ok(),
-        since: history.since.as_ref().map(|since| Since {
-            offset: since.offset,
-            epoch: (!since.epoch.is_empty()).then(|| since.epoch.as_ref().into()),
-        }),
+        since: history
+            .since
+            .as_ref()
+            .map(|since| &since.0)
+            .map(|since| Since {
+                offset: since.offset,
+                epoch: (!since.epoch.is_empty()).then(|| since.epoch.as_ref().into()),
+            }),
         reverse: history.reverse,
     }
 }

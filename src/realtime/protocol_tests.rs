@@ -70,6 +70,9 @@ fn what_is_not_a_command_is_an_error() {
         b"[1]",
         b"{\"id\":-1}",
         b"{\"id\":1,\"subscribe\":7}",
+        b"{\"id\":1,\"subscribe\":[\"post:1\"]}",
+        b"{\"id\":1,\"connect\":[]}",
+        b"{\"id\":1,\"history\":{\"since\":[1]}}",
         b"{\"id\":1",
     ] {
         assert!(commands(wrong).any(|command| command.is_err()), "{wrong:?}");

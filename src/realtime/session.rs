@@ -172,7 +172,7 @@ impl Session {
                     direct.control(frame::pong(&payload));
                 }
             }
-            Event::Pong => {}
+            Event::Pong => self.client.spend(),
             Event::Close(code) => self.connection().close(&Close::Peer(code)),
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::reply::ErrorCode;
+use crate::auth::object::Object;
 
 /// One command.
 #[derive(Debug, Default, Deserialize)]
@@ -14,23 +15,23 @@ use super::reply::ErrorCode;
 pub(in crate::realtime) struct Command<'a> {
     pub(in crate::realtime) id: u32,
     #[serde(borrow)]
-    connect: Option<Connect<'a>>,
+    connect: Option<Object<Connect<'a>>>,
     #[serde(borrow)]
-    subscribe: Option<Subscribe<'a>>,
+    subscribe: Option<Object<Subscribe<'a>>>,
     #[serde(borrow)]
-    unsubscribe: Option<Channel<'a>>,
+    unsubscribe: Option<Object<Channel<'a>>>,
     #[serde(borrow)]
-    publish: Option<Publish<'a>>,
+    publish: Option<Object<Publish<'a>>>,
     #[serde(borrow)]
-    presence: Option<Channel<'a>>,
+    presence: Option<Object<Channel<'a>>>,
     #[serde(borrow)]
-    presence_stats: Option<Channel<'a>>,
+    presence_stats: Option<Object<Channel<'a>>>,
     #[serde(borrow)]
-    history: Option<History<'a>>,
+    history: Option<Object<History<'a>>>,
     #[serde(borrow)]
-    refresh: Option<Refresh<'a>>,
+    refresh: Option<Object<Refresh<'a>>>,
     #[serde(borrow)]
-    sub_refresh: Option<SubRefresh<'a>>,
+    sub_refresh: Option<Object<SubRefresh<'a>>>,
     ping: Option<IgnoredAny>,
     send: Option<IgnoredAny>,
     rpc: Option<IgnoredAny>,
@@ -44,7 +45,7 @@ pub(in crate::realtime) struct Connect<'a> {
     pub(in crate::realtime) token: Cow<'a, str>,
     /// From where server-side subscriptions are to go on.
     #[serde(borrow)]
-    pub(in crate::realtime) subs: BTreeMap<Cow<'a, str>, SubscriptionRequest<'a>>,
+    pub(in crate::realtime) subs: BTreeMap<Cow<'a, str>, Object<SubscriptionRequest<'a>>>,
 }
 
 /// From where a subscription is to go on.
@@ -101,7 +102,7 @@ pub(in crate::realtime) struct History<'a> {
     /// Below 0: all; 0: the position alone.
     pub(in crate::realtime) limit: i64,
     #[serde(borrow)]
-    pub(in crate::realtime) since: Option<Position<'a>>,
+    pub(in crate::realtime) since: Option<Object<Position<'a>>>,
     pub(in crate::realtime) reverse: bool,
 }
 
@@ -162,10 +163,10 @@ impl<'a> Command<'a> {
             publish,
             ..
         } = self;
-        let first = connect.map(Request::Connect);
-        let first = first.or_else(|| subscribe.map(Request::Subscribe));
-        let first = first.or_else(|| unsubscribe.map(|c| Request::Unsubscribe(c.channel)));
-        let first = first.or_else(|| publish.map(|p| Request::Publish(p.channel, p.data)));
+        let first = connect.map(|c| Request::Connect(c.0));
+        let first = first.or_else(|| subscribe.map(|s| Request::Subscribe(s.0)));
+        let first = first.or_else(|| unsubscribe.map(|c| Request::Unsubscribe(c.0.channel)));
+        let first = first.or_else(|| publish.map(|p| Request::Publish(p.0.channel, p.0.data)));
         let Self {
             presence,
             presence_stats,
@@ -174,11 +175,14 @@ impl<'a> Command<'a> {
             sub_refresh,
             ..
         } = self;
-        let next = first.or_else(|| presence.map(|c| Request::Presence(c.channel)));
-        let next = next.or_else(|| presence_stats.map(|c| Request::PresenceStats(c.channel)));
-        let next = next.or_else(|| history.map(Request::History));
-        let next = next.or_else(|| refresh.map(|refresh| Request::Refresh(refresh.token)));
-        let next = next.or_else(|| sub_refresh.map(|s| Request::SubRefresh(s.channel, s.token)));
+        let next = first.or_else(|| presence.map(|c| Request::Presence(c.0.channel)));
+        let next = next.or_else(|| presence_stats.map(|c| Request::PresenceStats(c.0.channel)));
+        let next = next.or_else(|| history.map(|h| Request::History(h.0)));
+        let next = next.or_else(|| refresh.map(|r| Request::Refresh(r.0.token)));
+        let next = next.or_else(|| {
+            let renewed = sub_refresh?.0;
+            Some(Request::SubRefresh(renewed.channel, renewed.token))
+        });
         next.unwrap_or(match (self.ping, self.send, self.rpc, self.id) {
             (Some(_), ..) => Request::Ping,
             (_, Some(_), ..) => Request::Send,
@@ -193,13 +197,7 @@ impl<'a> Command<'a> {
 pub(in crate::realtime) fn commands(
     message: &[u8],
 ) -> impl Iterator<Item = Result<Command<'_>, serde_json::Error>> {
-    let values = serde_json::Deserializer::from_slice(message).into_iter::<&RawValue>();
-    values.map(|value| {
-        let object = value?.get();
-        if !object.starts_with('{') {
-            // A list would be taken for the fields in their order.
-            return Err(serde::de::Error::custom("a command is an object"));
-        }
-        serde_json::from_str(object)
-    })
+    // A list in place of an object would be taken for the fields in their order.
+    let objects = serde_json::Deserializer::from_slice(message).into_iter::<Object<Command<'_>>>();
+    objects.map(|object| object.map(|object| object.0))
 }
