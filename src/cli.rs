@@ -28,7 +28,7 @@ struct Arguments {
 /// What the program is asked to do.
 #[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
 pub enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reads the certificates anew
+    /// Serve until SIGTERM or SIGINT; SIGHUP reads the configuration and the certificates anew
     Run {
         /// The configuration
         #[arg(

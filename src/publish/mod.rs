@@ -14,12 +14,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 pub use error::Error;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+pub use method::API_LEVEL;
 use method::{Commands, Limits, Method};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -39,7 +41,7 @@ pub struct Publisher(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: config::Publish,
-    verifier: Verifier,
+    verifier: ArcSwap<Verifier>,
     replies: Arc<Replies>,
     realtime: Realtime,
     tasks: Tasks,
@@ -97,11 +99,9 @@ impl Publisher {
         tasks: Tasks,
         metrics: Metrics,
     ) -> Self {
-        let keys = sites.iter();
-        let keys = keys.map(|site| (site.name.clone(), site.publish_keys.clone()));
         // What was signed in the second of our start may have been handled by the process before.
         let started = unix_now() + 1;
-        let verifier = Verifier::new(keys.collect(), config.timestamp_window, started);
+        let verifier = Verifier::new(keys(sites), config.timestamp_window, started);
         let replies = Replies::new(
             config.ids_max,
             config.replies_max.as_usize(),
@@ -110,7 +110,7 @@ impl Publisher {
         Self(Arc::new(Inner {
             config: config.clone(),
             replies: Arc::new(replies),
-            verifier,
+            verifier: ArcSwap::from_pointee(verifier),
             realtime,
             tasks,
             metrics,
@@ -120,7 +120,15 @@ impl Publisher {
     /// Whether requests that are signed now are accepted.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        unix_now() >= self.0.verifier.started()
+        unix_now() >= self.0.verifier.load().started()
+    }
+
+    /// Takes the keys of `sites` in place of those before. They must be the sites of the start,
+    /// in their order. A request that is under way is judged by one state or the other.
+    pub fn reload(&self, sites: &[config::Site]) {
+        let verifier = &self.0.verifier;
+        let (window, started) = (verifier.load().window(), verifier.load().started());
+        verifier.store(Arc::new(Verifier::new(keys(sites), window, started)));
     }
 
     /// Serves one connection until the publisher closes it, a deadline passes, or the stage stops.
@@ -203,7 +211,9 @@ impl Publisher {
     async fn call(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Reply, Error> {
         let inner = &self.0;
         let now = unix_now();
-        let verified = inner.verifier.verify(method.name(), headers, &body, now)?;
+        let verifier = inner.verifier.load_full();
+        let verified = verifier.verify(method.name(), headers, &body, now)?;
+        drop(verifier);
         let label = MethodLabel {
             method: method.name(),
         };
@@ -242,6 +252,12 @@ impl Publisher {
             },
         }
     }
+}
+
+fn keys(sites: &[config::Site]) -> Vec<(String, Vec<config::Secret>)> {
+    let keys = sites.iter();
+    let keys = keys.map(|site| (site.name.clone(), site.publish_keys.clone()));
+    keys.collect()
 }
 
 fn reply(json: serde_json::Value) -> Reply {

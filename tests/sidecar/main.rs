@@ -12,6 +12,7 @@ mod plain_stream;
 mod publish;
 mod publish_batches;
 mod publish_repeats;
+mod reload;
 mod stop;
 mod upstream;
 mod websocket;
