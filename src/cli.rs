@@ -4,21 +4,16 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// Usage was wrong (`EX_USAGE` of sysexits.h).
-pub const BAD_USAGE: u8 = 64;
+use crate::command::{channels, publish, reload, status, tail};
 
-/// The configuration has faults (`EX_CONFIG` of sysexits.h).
-pub const BAD_CONFIG: u8 = 78;
-
-/// The process could not start.
-pub const CANNOT_START: u8 = 1;
+pub use crate::command::{BAD_CONFIG, BAD_USAGE, CANNOT};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "sidewire",
     version,
     about = "Live pages for WordPress: a TLS front for PHP-FPM or Apache that carries its own WebSockets.",
-    after_help = "Exit codes: 0 stopped as asked · 1 cannot start · 64 bad usage · 78 faults in the configuration"
+    after_help = "Exit codes: 0 stopped as asked · 1 cannot start, or refused · 64 bad usage · 78 faults in the configuration"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -51,6 +46,16 @@ pub enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(Certs),
+    /// Tell how the running sidecar is
+    Status(status::Arguments),
+    /// Have the running sidecar read its configuration again
+    Reload(reload::Arguments),
+    /// Publish to a channel
+    Publish(publish::Arguments),
+    /// List the channels that are followed now
+    Channels(channels::Arguments),
+    /// Follow channels in the terminal
+    Tail(tail::Arguments),
 }
 
 /// What to do about certificates.

@@ -36,4 +36,6 @@ pub mod front;
 
 pub mod server;
 
+pub mod command;
+
 pub mod cli;

@@ -10,6 +10,7 @@ use std::{
 
 use sidewire::{
     cli::{self, Certs, Command},
+    command::{self, Failed},
     config::{self, Faults, Written},
     server::{self, Loaded, Server},
     telemetry::{self, chain},
@@ -25,6 +26,11 @@ fn main() -> ExitCode {
         Command::Run { config } => load(&config).and_then(|loaded| run(&loaded, &config)),
         Command::Check { config } => check(&config),
         Command::Certs(Certs::Dev { host, out }) => make_pair(&host, &out),
+        Command::Status(arguments) => command::run(command::status::run(arguments)),
+        Command::Reload(arguments) => command::run(command::reload::run(arguments)),
+        Command::Publish(arguments) => command::run(command::publish::run(arguments)),
+        Command::Channels(arguments) => command::run(command::channels::run(arguments)),
+        Command::Tail(arguments) => command::run(command::tail::run(arguments)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,9 +41,6 @@ fn main() -> ExitCode {
         }
     }
 }
-
-/// An exit code, and what to say on standard error.
-type Failed = (u8, String);
 
 /// A line for whoever reads our standard output, if anyone does.
 fn say(line: &str) {
@@ -70,7 +73,7 @@ fn check(file: &Path) -> Result<(), Failed> {
 }
 
 fn run(loaded: &Loaded, file: &Path) -> Result<(), Failed> {
-    let cannot = |error: &dyn Error| (cli::CANNOT_START, format!("sidewire: {}", chain(error)));
+    let cannot = |error: &dyn Error| (cli::CANNOT, format!("sidewire: {}", chain(error)));
     let log = &loaded.config.log;
     let filter = telemetry::start(log).map_err(|fault| {
         let filter = &log.filter;
@@ -105,6 +108,6 @@ fn make_pair(host: &str, out: &Path) -> Result<(), Failed> {
             ));
             Ok(())
         }
-        Err(error) => Err((cli::CANNOT_START, format!("sidewire: {}", chain(&error)))),
+        Err(error) => Err((cli::CANNOT, format!("sidewire: {}", chain(&error)))),
     }
 }

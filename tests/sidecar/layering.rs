@@ -88,7 +88,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &[]),
+    ("command", &["auth", "config", "telemetry", "tls"]),
+    ("cli", &["command"]),
 ];
 
 #[test]

@@ -1,6 +1,7 @@
 //! Promises of the built program and of the documents beside it.
 
 mod certificate_reload;
+mod commands;
 mod config_faults;
 mod document_root;
 mod documents;
@@ -14,6 +15,7 @@ mod publish_batches;
 mod publish_repeats;
 mod reload;
 mod stop;
+mod tail;
 mod upstream;
 mod websocket;
 mod websocket_frames;
