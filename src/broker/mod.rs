@@ -3,7 +3,9 @@
 //! It knows no browser: whoever publishes hands in what is to happen with the publication while
 //! the channel is locked, so that every subscriber sees a channel in the order of its offsets.
 
+mod idempotency;
 pub mod memory;
+pub mod shares;
 mod stream;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -52,17 +54,29 @@ pub struct Draft {
     pub version: Option<u64>,
     /// Versions of two version epochs are not compared: the newer request wins.
     pub version_epoch: Box<str>,
+    /// Goes to whoever is subscribed now, and is no part of the channel's stream: it takes no
+    /// offset and nobody recovers it.
+    pub skip_history: bool,
+    /// A second draft with the same key on the same channel, within 5 minutes, is not published.
+    pub idempotency_key: Option<Box<str>>,
+    /// Who published: a `ClientInfo` as JSON, where a client did.
+    pub info: Option<Box<str>>,
 }
 
 /// A message with its place in the channel.
 #[derive(Debug)]
 pub struct Publication {
-    /// Counts from 1 within an epoch, without gaps.
+    /// Counts from 1 within an epoch, without gaps. 0: outside the stream, for everyone who is
+    /// subscribed, whatever offset they stand at; it moves no position.
     pub offset: u64,
     /// One JSON value without raw newlines.
     pub data: Bytes,
     /// A JSON object, or nothing.
     pub tags: Option<Box<str>>,
+    /// Which field of the channel this is the state of; `tags` holds it too, where there is one.
+    pub key: Option<Box<str>>,
+    /// Who published: a `ClientInfo` as JSON, where a client did.
+    pub info: Option<Box<str>>,
 }
 
 /// What is kept of a channel's publications.
@@ -77,11 +91,19 @@ pub struct History {
 /// What became of a draft.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Published {
-    /// The channel's position afterwards.
+    /// The channel's position afterwards; for a repeat, what it was after the first one.
     pub position: Position,
     /// Whether the draft was left out, since a newer version of its key was published before.
     pub outdated: bool,
+    /// Whether the draft was left out, since its idempotency key was seen before; the rest tells
+    /// what became of the first one.
+    pub repeated: bool,
 }
+
+/// No further idempotency key can be remembered: the draft was not published. Worth trying again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("too many idempotency keys are remembered")]
+pub struct KeysFull;
 
 /// The shards of the hub that have subscribers of a channel; at most 64 shards exist.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -96,14 +118,94 @@ pub struct Since {
     pub epoch: Option<Box<str>>,
 }
 
+/// What a recovery, or one page of history, may cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// Publications.
+    pub messages: usize,
+    /// Bytes of them all together.
+    pub bytes: usize,
+}
+
+/// What a subscriber wants to be given of what was published before.
+#[derive(Clone, Copy, Debug)]
+pub enum Recovery<'a> {
+    /// Nothing.
+    None,
+    /// All that came after, if it is within the bounds.
+    Since(&'a Since, Bounds),
+    /// The newest publication alone.
+    Newest,
+}
+
+/// Which part of a channel's history is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryFilter {
+    /// Publications at most; `None`: all, `Some(0)`: the position alone.
+    pub limit: Option<usize>,
+    /// Only what came after, or before it where `reverse` is set.
+    pub since: Option<Since>,
+    /// Newest first.
+    pub reverse: bool,
+}
+
+/// What came after a position cannot be told without a gap, or the position belongs to another
+/// life of the channel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unrecoverable position")]
+pub struct Unrecoverable;
+
 /// A channel at the moment of subscribing.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Where it stands.
     pub position: Position,
-    /// All that came after [`Since`], or `None` where that cannot be told without a gap, or was
-    /// not asked for.
+    /// All that came after [`Since`], or the newest publication alone, as [`Recovery`] asks;
+    /// `None` where that cannot be told without a gap or is beyond the bounds, where there is no
+    /// newest one any more, or where nothing was asked for.
     pub recovered: Option<Vec<Arc<Publication>>>,
+}
+
+impl Bounds {
+    /// Whatever is kept.
+    pub const NONE: Self = Self {
+        messages: usize::MAX,
+        bytes: usize::MAX,
+    };
+}
+
+impl Position {
+    /// Whether a reader at `since` has seen all there is of a channel that nothing was published
+    /// to, whose position this is.
+    fn is_start(&self, since: &Since) -> bool {
+        let epoch = since.epoch.as_deref();
+        since.offset == 0 && epoch.is_none_or(|epoch| self.epoch.is(epoch))
+    }
+}
+
+impl<'a> From<Option<&'a Since>> for Recovery<'a> {
+    fn from(since: Option<&'a Since>) -> Self {
+        since.map_or(Self::None, |since| Self::Since(since, Bounds::NONE))
+    }
+}
+
+impl Publication {
+    fn new(draft: Draft, offset: u64) -> Arc<Self> {
+        Arc::new(Self {
+            offset,
+            data: draft.data,
+            tags: draft.tags,
+            key: draft.key,
+            info: draft.info,
+        })
+    }
+
+    /// Bytes of all that is delivered.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let length = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.data.len() + length(&self.tags) + length(&self.info)
+    }
 }
 
 impl Epoch {

@@ -5,10 +5,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::Instant,
 };
 
-use super::{Draft, Epoch, History, Position, Publication, Since};
+use tokio::time::Instant;
+
+use super::{
+    Bounds, Draft, Epoch, History, HistoryFilter, Position, Publication, Since, Unrecoverable,
+};
 
 /// What a publication costs in memory beside its own bytes, roughly.
 const OVERHEAD: usize = 128;
@@ -60,25 +63,28 @@ impl Stream {
         }
     }
 
-    /// Gives the draft the next offset and keeps it as `history` says.
+    /// Gives the draft the next offset and keeps it as `history` says; or offset 0, where the
+    /// draft is not to be part of the stream.
     pub(super) fn append(
         &mut self,
-        draft: Draft,
+        mut draft: Draft,
         history: History,
         versions_max: usize,
         now: Instant,
     ) -> Arc<Publication> {
-        self.position.offset += 1;
-        let offset = self.position.offset;
+        let skipped = draft.skip_history;
+        if !skipped {
+            self.position.offset += 1;
+        }
         if let Some(number) = draft.version {
             let key = draft.key.clone().unwrap_or_default();
-            self.remember(key, number, draft.version_epoch, versions_max);
+            let epoch = std::mem::take(&mut draft.version_epoch);
+            self.remember(key, number, epoch, versions_max);
         }
-        let publication = Arc::new(Publication {
-            offset,
-            data: draft.data,
-            tags: draft.tags,
-        });
+        if skipped {
+            return Publication::new(draft, 0);
+        }
+        let publication = Publication::new(draft, self.position.offset);
         if history.size > 0 {
             self.history_bytes += weight(&publication);
             self.history.push_back((now, Arc::clone(&publication)));
@@ -132,25 +138,95 @@ impl Stream {
         }
     }
 
-    /// All that came after `since`, or `None` where something of it is gone or it belongs to
-    /// another life of the channel.
-    pub(super) fn after(&self, since: &Since) -> Option<Vec<Arc<Publication>>> {
-        let known = since.epoch.as_deref();
-        if known.is_some_and(|epoch| !self.position.epoch.is(epoch)) {
+    /// Forgets every publication and version; the position stays.
+    pub(super) fn clear(&mut self) {
+        self.history = VecDeque::new();
+        self.history_bytes = 0;
+        self.versions = HashMap::new();
+    }
+
+    /// All that came after `since`, or `None` where something of it is gone, where it is more
+    /// than `bounds` allow, or where `since` belongs to another life of the channel.
+    pub(super) fn after(&self, since: &Since, bounds: Bounds) -> Option<Vec<Arc<Publication>>> {
+        let first = self.place_after(since)?;
+        if self.history.len() - first > bounds.messages {
+            return None;
+        }
+        let after = || self.history.iter().skip(first).map(|(_, kept)| kept);
+        let bytes: usize = after().map(|publication| publication.size()).sum();
+        (bytes <= bounds.bytes).then(|| after().map(Arc::clone).collect())
+    }
+
+    /// The publication that the position points at, if it is kept.
+    pub(super) fn newest(&self) -> Option<Arc<Publication>> {
+        self.history.back().map(|(_, newest)| Arc::clone(newest))
+    }
+
+    /// One page of history, cut short where it is more than `bounds` allow, but for its first
+    /// publication.
+    pub(super) fn page(
+        &self,
+        filter: &HistoryFilter,
+        bounds: Bounds,
+    ) -> Result<Vec<Arc<Publication>>, Unrecoverable> {
+        if filter.since.as_ref().is_some_and(|s| !self.is_of(s)) {
+            return Err(Unrecoverable);
+        }
+        let limit = filter.limit.unwrap_or(usize::MAX).min(bounds.messages);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let kept = self.history.iter().map(|(_, kept)| kept);
+        Ok(match (&filter.since, filter.reverse) {
+            (None, false) => cut(kept, limit, bounds.bytes),
+            (None, true) => cut(kept.rev(), limit, bounds.bytes),
+            (Some(since), false) => {
+                let first = self.place_after(since).ok_or(Unrecoverable)?;
+                cut(kept.skip(first), limit, bounds.bytes)
+            }
+            (Some(since), true) => {
+                // Backwards, a page ends where history does: nothing is missing between.
+                let next = self.position.offset.saturating_add(1);
+                let newer = next.checked_sub(since.offset).ok_or(Unrecoverable)?;
+                let newer = usize::try_from(newer).unwrap_or(usize::MAX);
+                cut(kept.rev().skip(newer), limit, bounds.bytes)
+            }
+        })
+    }
+
+    /// Where in history the first publication after `since` stands; `None` where it is gone, or
+    /// `since` is above the top or of another life.
+    fn place_after(&self, since: &Since) -> Option<usize> {
+        if !self.is_of(since) {
             return None;
         }
         let missing = self.position.offset.checked_sub(since.offset)?;
         let missing = usize::try_from(missing).ok()?;
-        let first = self.history.len().checked_sub(missing)?;
-        let after = self.history.iter().skip(first);
-        Some(
-            after
-                .map(|(_, publication)| Arc::clone(publication))
-                .collect(),
-        )
+        self.history.len().checked_sub(missing)
+    }
+
+    fn is_of(&self, since: &Since) -> bool {
+        let known = since.epoch.as_deref();
+        known.is_none_or(|epoch| self.position.epoch.is(epoch))
     }
 }
 
+fn cut<'a>(
+    publications: impl Iterator<Item = &'a Arc<Publication>>,
+    limit: usize,
+    bytes_max: usize,
+) -> Vec<Arc<Publication>> {
+    let mut bytes = 0_usize;
+    let fits = |publication: &&Arc<Publication>| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(publication.size());
+        first || bytes <= bytes_max
+    };
+    let page = publications.take(limit).take_while(fits);
+    page.map(Arc::clone).collect()
+}
+
 fn weight(publication: &Publication) -> usize {
-    OVERHEAD + publication.data.len() + publication.tags.as_ref().map_or(0, |tags| tags.len())
+    let key = publication.key.as_ref().map_or(0, |key| key.len());
+    OVERHEAD + publication.size() + key
 }

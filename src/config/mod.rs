@@ -1,17 +1,20 @@
 //! The TOML text → checked values, with every fault told at once.
 //!
 //! Each section has a type of its own that reads itself; other modules receive their section and
-//! never the whole [`Config`]. Nothing is opened here but the files that hold secrets.
+//! never the whole [`Config`]. Nothing is opened here but the files that hold secrets and
+//! keys.
 
 mod fault;
 mod front;
 mod listener;
 mod publish;
 mod realtime;
+mod secret;
 mod section;
 mod site;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod value;
 mod written;
 
@@ -27,8 +30,10 @@ pub use front::Front;
 pub use listener::{Certificate, Listener, Mode, Tls};
 pub use publish::{Admin, Publish};
 pub use realtime::{Broker, Realtime};
+pub use secret::Secret;
 use section::{Findings, Section};
-pub use site::{Backend, FastCgi, Namespace, Secret, Site, Subscribe, Upstream};
+pub use site::{Backend, FastCgi, Namespace, Site, Subscribe, Upstream};
+pub use tokens::{Jwks, TokenKey, Tokens};
 pub use value::{Address, Bytes};
 pub use written::Written;
 
@@ -219,7 +224,6 @@ fn check_whole(config: &Config, findings: &Findings) {
     check_backlog(config, findings);
     let mut names = HashMap::new();
     let mut hosts = HashMap::new();
-    let mut secrets: Vec<(&Secret, &str)> = Vec::new();
     for (n, site) in config.sites.iter().enumerate() {
         if let Some(other) = names.insert(&site.name, n) {
             let key = format!("site[{n}].name");
@@ -239,17 +243,8 @@ fn check_whole(config: &Config, findings: &Findings) {
                 );
             }
         }
-        for secret in &site.publish_keys {
-            match secrets.iter().find(|(known, _)| *known == secret) {
-                Some((_, other)) if *other != site.name => findings.add(
-                    format!("site[{n}].publish_key"),
-                    None,
-                    format_args!("site {other:?} has the same secret; give each site its own"),
-                ),
-                _ => secrets.push((secret, &site.name)),
-            }
-        }
     }
+    secret::check_unique(&config.sites, findings);
 }
 
 /// One request may publish a whole batch to two channels of one browser: that alone must make no

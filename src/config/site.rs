@@ -1,10 +1,8 @@
 //! `[[site]]`: its hosts, its one back end, its keys, its namespaces.
 
-use std::{fmt, fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
-use super::{Address, Bytes, section::Section};
+use super::{Address, Bytes, Secret, Tokens, secret, section::Section};
 
 /// One WordPress site (or network).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +17,8 @@ pub struct Site {
     pub backend: Backend,
     /// Secrets that a publish request may be signed with.
     pub publish_keys: Vec<Secret>,
+    /// What the tokens of its browsers are held against.
+    pub tokens: Tokens,
     /// The rules of channels by what stands before their first colon; never empty.
     pub namespaces: Vec<Namespace>,
 }
@@ -72,10 +72,6 @@ pub struct Upstream {
     pub pool_idle_timeout: Duration,
 }
 
-/// The key of a `whsec_…` secret. Never shown.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(Vec<u8>);
-
 /// The rules of the channels `name` and `name:…`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Namespace {
@@ -99,30 +95,6 @@ pub enum Subscribe {
     /// Whoever brings a token that names the channel.
     NamedToken,
 }
-
-impl Secret {
-    /// Reads `whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks writes secrets.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes = STANDARD.decode(text.trim().strip_prefix("whsec_")?).ok()?;
-        (24..=64).contains(&bytes.len()).then_some(Self(bytes))
-    }
-
-    /// The bytes to sign with.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("whsec_…")
-    }
-}
-
-const SECRET: &str = "expected whsec_ and base64 of 24 to 64 bytes; \
-                      make one with: echo whsec_$(openssl rand -base64 32)";
 
 impl Site {
     pub(super) fn read(mut section: Section) -> Option<Self> {
@@ -152,6 +124,7 @@ impl Site {
             .into_iter()
             .filter_map(read_publish_key)
             .collect();
+        let tokens = Tokens::read(&mut section);
         let namespaces = read_namespaces(&mut section);
         section.finish();
         Some(Self {
@@ -160,6 +133,7 @@ impl Site {
             allowed_origins,
             backend: backend?,
             publish_keys,
+            tokens,
             namespaces,
         })
     }
@@ -245,43 +219,7 @@ impl Upstream {
 }
 
 fn read_publish_key(mut section: Section) -> Option<Secret> {
-    let inline = section.optional::<String>("secret");
-    let file = section.optional::<PathBuf>("secret_file");
-    let secret = match (inline, file) {
-        (Some(text), None) => {
-            let secret = Secret::parse(&text);
-            if secret.is_none() {
-                section.fault("secret", SECRET);
-            }
-            secret
-        }
-        (None, Some(path)) => match fs::read_to_string(&path) {
-            Ok(text) => {
-                let secret = Secret::parse(&text);
-                if secret.is_none() {
-                    section.fault("secret_file", format_args!("the file: {SECRET}"));
-                }
-                secret
-            }
-            Err(error) => {
-                let remedy = "make one with: \
-                              (umask 377; echo whsec_$(openssl rand -base64 32) > FILE)";
-                section.fault(
-                    "secret_file",
-                    format_args!("cannot be read: {error}; {remedy}"),
-                );
-                None
-            }
-        },
-        (Some(_), Some(_)) => {
-            section.fault("secret", "one of `secret` and `secret_file`, not both");
-            None
-        }
-        (None, None) => {
-            section.fault("secret_file", "missing; name the file that holds whsec_…");
-            None
-        }
-    };
+    let secret = secret::read(&mut section);
     section.finish();
     secret
 }

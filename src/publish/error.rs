@@ -33,6 +33,9 @@ pub enum Error {
     /// The ids of the window fill the memory that they may use.
     #[error("too many requests are remembered: try again later")]
     IdsFull,
+    /// The idempotency keys that are remembered are as many as may be.
+    #[error("too many idempotency keys are remembered: try again later")]
+    KeysFull,
     /// The body is longer than `publish.body_max`.
     #[error("body too large: publish.body_max is {0} bytes")]
     TooLarge(u64),
@@ -80,6 +83,7 @@ impl Error {
             Self::IdForm(_) => (StatusCode::BAD_REQUEST, 1005),
             Self::BeforeStart { .. } => (StatusCode::SERVICE_UNAVAILABLE, 1006),
             Self::IdsFull => (StatusCode::SERVICE_UNAVAILABLE, 1007),
+            Self::KeysFull => (StatusCode::SERVICE_UNAVAILABLE, 1012),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
         }
@@ -108,6 +112,7 @@ impl Error {
             Self::IdForm(_) => "id_form",
             Self::BeforeStart { .. } => "before_start",
             Self::IdsFull => "ids_full",
+            Self::KeysFull => "keys_full",
             Self::TooLarge(_) => "too_large",
             Self::Incomplete => "incomplete",
             Self::Bad(_) => "bad",
@@ -126,6 +131,7 @@ impl From<Refused> for Error {
         match refused {
             Refused::BadName => Self::Bad("channel: 1 to 255 printable ASCII characters".into()),
             Refused::UnknownChannel => Self::UnknownChannel,
+            Refused::KeysFull(_) => Self::KeysFull,
             Refused::Stopping => Self::Stopping,
         }
     }

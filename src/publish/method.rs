@@ -224,6 +224,7 @@ impl Message {
             key: self.key.map(String::into_boxed_str),
             version: self.version,
             version_epoch: self.version_epoch.into(),
+            ..Draft::default()
         })
     }
 }

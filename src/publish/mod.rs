@@ -48,6 +48,11 @@ struct Inner {
     metrics: Metrics,
 }
 
+/// The sites of a reload are not those of the start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the sites are not those of the start, in their order: restart")]
+pub struct SitesChanged;
+
 /// What the publish API counts.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -123,12 +128,24 @@ impl Publisher {
         unix_now() >= self.0.verifier.load().started()
     }
 
-    /// Takes the keys of `sites` in place of those before. They must be the sites of the start,
-    /// in their order. A request that is under way is judged by one state or the other.
-    pub fn reload(&self, sites: &[config::Site]) {
-        let verifier = &self.0.verifier;
-        let (window, started) = (verifier.load().window(), verifier.load().started());
-        verifier.store(Arc::new(Verifier::new(keys(sites), window, started)));
+    /// Takes the keys of `sites` in place of those before. A request that is under way is judged
+    /// by one state or the other.
+    ///
+    /// # Errors
+    ///
+    /// The sites are not the ones of the start, in their order; the keys stay as they were.
+    pub fn reload(&self, sites: &[config::Site]) -> Result<(), SitesChanged> {
+        let (verifier, keys) = (&self.0.verifier, keys(sites));
+        let known = verifier.load();
+        if !known.has_sites(&keys) {
+            return Err(SitesChanged);
+        }
+        verifier.store(Arc::new(Verifier::new(
+            keys,
+            known.window(),
+            known.started(),
+        )));
+        Ok(())
     }
 
     /// Serves one connection until the publisher closes it, a deadline passes, or the stage stops.

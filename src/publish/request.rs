@@ -43,6 +43,14 @@ impl Verifier {
         }
     }
 
+    /// Whether `sites` have the names of those here, in their order.
+    pub(super) fn has_sites(&self, sites: &[(String, Vec<Secret>)]) -> bool {
+        let names = |sites: &[(String, Vec<Secret>)]| -> Vec<String> {
+            sites.iter().map(|(name, _)| name.clone()).collect()
+        };
+        names(&self.sites) == names(sites)
+    }
+
     pub(super) const fn started(&self) -> u64 {
         self.started
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{channel::Rules, connection::Connection, frame, kind::Kind, protocol};
 use crate::broker::{
-    ChannelName, Draft, History, Publication, Published, Since, SiteId, memory::Memory,
+    ChannelName, Draft, History, KeysFull, Publication, Published, Since, SiteId, memory::Memory,
 };
 
 /// Mails that may wait for one shard; whoever sends more waits.
@@ -124,6 +124,9 @@ pub enum Refused {
     /// No namespace of the site has the name's prefix.
     #[error("unknown channel")]
     UnknownChannel,
+    /// No further idempotency key can be remembered.
+    #[error(transparent)]
+    KeysFull(#[from] KeysFull),
     /// The hub has stopped.
     #[error("stopping")]
     Stopping,
@@ -184,7 +187,7 @@ impl Hub {
                         permit.send(Mail::Broadcast(Arc::clone(&broadcast)));
                     }
                 }
-            }))
+            })?)
     }
 
     /// Sends `mail` to its connection's shard; waits for room. `false` once the shard has stopped.

@@ -33,7 +33,9 @@ fn publications(count: usize) -> (Vec<Arc<Publication>>, Position) {
             tags: Some("{\"key\":\"26:price\"}".into()),
             ..Draft::default()
         };
-        broker.publish(&channel, draft, history, |_, p| list.push(Arc::clone(p)));
+        broker
+            .publish(&channel, draft, history, |_, p| list.push(Arc::clone(p)))
+            .unwrap();
     }
     (list, broker.position(&channel))
 }

@@ -4,8 +4,10 @@
 //! told, requests drain, then the publish socket (a PHP request under way may still publish),
 //! then the hub.
 
+mod check;
 mod reload;
 mod signals;
+mod tokens;
 
 use std::{
     path::Path,
@@ -20,8 +22,9 @@ pub use signals::Signals;
 
 use crate::{
     admin::{self, Admin, reload::Reloads},
+    auth::token::Keys,
     broker::memory::{self, Memory},
-    config::{self, Config, Fault},
+    config::{self, Config},
     fastcgi::{self, FastCgi},
     front::{self, Backend, Front},
     listener::{self, Listener, unix},
@@ -30,10 +33,12 @@ use crate::{
     router::Router,
     shutdown::Tasks,
     static_files::{self, StaticFiles},
-    telemetry::{self, Filter, Registry, chain},
+    telemetry::{Filter, Registry, chain},
     tls::{self, Acceptor, Certificates, Stream},
     upstream::{self, Upstream},
 };
+
+pub use check::check;
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,14 @@ pub enum Error {
     /// A document root can't be used.
     #[error(transparent)]
     Files(#[from] static_files::Error),
+    /// The keys of a site's tokens can't be used.
+    #[error("tokens of site {site:?} can't be verified")]
+    Tokens {
+        /// Its name.
+        site: String,
+        /// Which key, and why.
+        source: tokens::Error,
+    },
 }
 
 /// A running process.
@@ -79,48 +92,6 @@ struct Stages {
     background: Tasks,
 }
 
-/// Faults that only looking at the machine can show: certificates, document roots, groups, and
-/// the log's filter. `config` may be one with faults of its own.
-#[must_use]
-pub fn check(config: &Config) -> Vec<Fault> {
-    let fault = |key: &str, value: Option<String>, remedy: String| Fault {
-        key: key.to_owned(),
-        value,
-        remedy,
-    };
-    let mut faults = Vec::new();
-    let (_, pairs) = Certificates::load(&config.certificates, tls::Metrics::default());
-    for pair in &pairs {
-        faults.push(fault("certificate", None, chain(pair)));
-    }
-    for site in &config.sites {
-        if let config::Backend::FastCgi(fastcgi) = &site.backend
-            && let Err(error) = StaticFiles::new(fastcgi)
-        {
-            faults.push(fault(&format!("site {:?}", site.name), None, chain(&error)));
-        }
-    }
-    let publish = config
-        .publish
-        .as_ref()
-        .and_then(|publish| publish.group.as_ref());
-    let admin = config.admin.as_ref().and_then(|admin| admin.group.as_ref());
-    for (key, group) in [("publish.group", publish), ("admin.group", admin)] {
-        if let Some(group) = group.filter(|group| !unix::is_group(group)) {
-            let remedy = "no such group on this machine; `groupadd` makes one".to_owned();
-            faults.push(fault(key, Some(format!("{group:?}")), remedy));
-        }
-    }
-    if let Err(error) = telemetry::check(&config.log.filter) {
-        faults.push(fault(
-            "log.filter",
-            Some(format!("{:?}", config.log.filter)),
-            error,
-        ));
-    }
-    faults
-}
-
 impl Server {
     /// Builds and starts everything that `loaded` says; must be called inside a Tokio runtime.
     /// `file` is what a reload reads, and `filter` what it may change.
@@ -135,6 +106,7 @@ impl Server {
         let stages = Stages::default();
         let tls_metrics = registry.add(tls::Metrics::register);
         let certificates = load_certificates(config, &tls_metrics)?;
+        token_keys(config)?;
         let realtime = start_realtime(config, &registry, &stages);
         let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
         let (reloads, asked) = Reloads::channel();
@@ -339,6 +311,17 @@ fn load_certificates(config: &Config, metrics: &tls::Metrics) -> Result<Arc<Cert
         return Err(Error::NoCertificate(faults.join("; ")));
     }
     Ok(certificates)
+}
+
+/// The keys of every site's tokens, in the order of the sites.
+fn token_keys(config: &Config) -> Result<Vec<Keys>, Error> {
+    let keys = config.sites.iter().map(|site| {
+        tokens::keys(site).map_err(|source| Error::Tokens {
+            site: site.name.clone(),
+            source,
+        })
+    });
+    keys.collect()
 }
 
 fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Realtime {

@@ -4,6 +4,7 @@
 //! On any fault everything stays as it was. What cannot change in a running process is named.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -130,8 +131,9 @@ impl Reload {
             .iter()
             .map(|started| in_force(started, &self.current.config, &new.config))
             .collect();
-        if let Some(publisher) = &self.holders.publisher {
-            publisher.reload(&sites);
+        let publisher = self.holders.publisher.as_ref();
+        if let Some(Err(error)) = publisher.map(|publisher| publisher.reload(&sites)) {
+            tracing::error!(%error, "the publish keys were not taken");
         }
         if let Err(fault) = self.holders.filter.set(&new.config.log.filter) {
             tracing::error!(fault, "log.filter was not taken");
@@ -146,10 +148,11 @@ impl Reload {
             let known = |config: &Config| config.sites.iter().any(|site| site.name == name);
             known(&self.started.config) && known(&new.config)
         };
-        let mut changed: Vec<String> = differing(&self.current, new)
-            .filter(|key| is_applied(key, runs))
-            .collect();
-        let needs_restart = differing(&self.started, new).filter(|key| !is_applied(key, runs));
+        let changed = differing(&self.current, new).into_iter();
+        let changed = changed.filter(|key| is_applied(key, runs));
+        let needs_restart = differing(&self.started, new)
+            .into_iter()
+            .filter(|key| !is_applied(key, runs));
         let mut needs_restart: Vec<String> = needs_restart
             .map(|key| match site_key(&key) {
                 // A whole site that is new or gone: its keys one by one say no more.
@@ -158,17 +161,8 @@ impl Reload {
             })
             .collect();
         needs_restart.dedup();
-        for site in &new.config.sites {
-            let old = find(&self.current.config, &site.name);
-            let rotated = old.is_some_and(|old| old.publish_keys != site.publish_keys);
-            let key = format!("site[{}].publish_key", site.name);
-            // A secret's file has other words in it, and the same name.
-            if rotated && !changed.iter().any(|known| known.starts_with(&key)) {
-                changed.push(key);
-            }
-        }
         Reloaded {
-            changed,
+            changed: changed.collect(),
             needs_restart,
         }
     }
@@ -232,8 +226,9 @@ fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Site> {
     config.sites.iter().find(|site| site.name == name)
 }
 
-/// The keys whose values differ; one that only says its default in words does not.
-fn differing<'a>(old: &'a Loaded, new: &'a Loaded) -> impl Iterator<Item = String> + use<'a> {
+/// The keys whose values differ; one that only says its default in words does not, and one whose
+/// file has other words in it does.
+fn differing(old: &Loaded, new: &Loaded) -> BTreeSet<String> {
     let (a, b) = (&old.config, &new.config);
     let same = [
         ("tls.", a.tls == b.tls),
@@ -247,11 +242,28 @@ fn differing<'a>(old: &'a Loaded, new: &'a Loaded) -> impl Iterator<Item = Strin
         ("listener[", a.listeners == b.listeners),
         ("certificate[", a.certificates == b.certificates),
     ];
-    let keys = old.written.differing(&new.written).into_iter();
-    keys.filter(move |key| {
+    let mut keys = old.written.differing(&new.written);
+    keys.retain(|key| {
         let mut same = same.iter();
         !same.any(|(section, same)| *same && key.starts_with(section))
-    })
+    });
+    for site in &b.sites {
+        let Some(old) = find(a, &site.name) else {
+            continue;
+        };
+        let read_from_files = [
+            ("publish_key", old.publish_keys == site.publish_keys),
+            ("token_key", old.tokens.keys == site.tokens.keys),
+            ("tokens.jwks_file", old.tokens.jwks == site.tokens.jwks),
+        ];
+        for (key, same) in read_from_files {
+            let key = format!("site[{}].{key}", site.name);
+            if !same && !keys.iter().any(|known| known.starts_with(&key)) {
+                keys.insert(key);
+            }
+        }
+    }
+    keys
 }
 
 /// Whether a change of `key` is in force after a reload. `runs` knows the sites by name.
@@ -340,6 +352,27 @@ mod tests {
             let compared = compared(old, new);
             assert_eq!(compared.needs_restart, ["site[shop]"]);
             assert_eq!(compared.changed, [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_secret_whose_file_has_other_words_in_it_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |n: u8| {
+            use base64::{Engine, engine::general_purpose::STANDARD};
+            let secret = format!("whsec_{}", STANDARD.encode([n; 32]));
+            std::fs::write(file.path(), secret).unwrap();
+        };
+        let table = |kind| format!("[[site.{kind}]]\nsecret_file = {:?}\n", file.path());
+        for (kind, is_applied) in [("publish_key", true), ("token_key", false)] {
+            let text = format!("{LISTENER}{BLOG}{}", table(kind));
+            write(1);
+            let old = loaded(&text);
+            write(2);
+            let new = loaded(&text);
+            let key = format!("site[blog].{kind}");
+            assert_eq!(Vec::from_iter(differing(&old, &new)), [key.as_str()]);
+            assert_eq!(super::is_applied(&key, |_| true), is_applied);
         }
     }
 

@@ -65,7 +65,7 @@ async fn every_fault_of_a_file_is_told_at_once_with_key_value_and_remedy() {
             ("publish.read_timeout = \"30\"", "a time with its unit"),
             ("publish.sokcet = \"x\"", "did you mean `socket`?"),
             ("site[0].hosts", "host"),
-            ("site[0].publish_key[0].secret", "openssl rand"),
+            ("site[0].publish_key[0].secret", "sidewire secret new"),
         ] {
             let line = finished.stderr.lines().find(|line| line.contains(fault));
             let line = line.unwrap_or_else(|| panic!("no {fault} in {}", finished.stderr));

@@ -4,31 +4,45 @@
 use std::{collections::BTreeSet, fs};
 
 use sidewire::config;
+use tempfile::TempDir;
 
-/// `text` with what a test machine lacks put in place of the examples.
-fn adapted(text: &str, secret: &str) -> String {
-    text.replace("/var/www/html", "/")
-        .replace("/etc/sidewire/blog.secret", secret)
-}
+/// What the examples name below /etc/sidewire.
+struct Files(TempDir);
 
-fn secret_file() -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(
-        file.path(),
-        "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n",
-    )
-    .unwrap();
-    file
+impl Files {
+    fn make() -> Self {
+        let directory = TempDir::new().unwrap();
+        for (name, text) in [
+            (
+                "blog.secret",
+                "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n",
+            ),
+            (
+                "blog.token.secret",
+                "whsec_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n",
+            ),
+            ("blog.jwks", "{\"keys\":[]}\n"),
+        ] {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        Self(directory)
+    }
+
+    /// `text` with what a test machine has put in place of the examples.
+    fn adapt(&self, text: &str) -> String {
+        text.replace("/var/www/html", "/")
+            .replace("/etc/sidewire", self.0.path().to_str().unwrap())
+    }
 }
 
 #[test]
 fn every_file_in_config_loads() {
-    let secret = secret_file();
+    let files = Files::make();
     let mut seen = 0;
     for entry in fs::read_dir("config").unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        let text = adapted(&text, secret.path().to_str().unwrap());
+        let text = files.adapt(&text);
         if let Err(faults) = config::parse(&text) {
             panic!("{}: {faults:#?}", path.display());
         }
@@ -54,10 +68,9 @@ fn the_full_example_names_every_key_and_no_other() {
 
 #[test]
 fn the_full_example_shows_the_defaults() {
-    let secret = secret_file();
-    let secret = secret.path().to_str().unwrap();
+    let files = Files::make();
     let text = fs::read_to_string("config/sidewire.toml").unwrap();
-    let full = config::parse(&adapted(&text, secret)).unwrap();
+    let full = config::parse(&files.adapt(&text)).unwrap();
     let bare: String = text
         .lines()
         .filter(|line| {
@@ -69,6 +82,7 @@ fn the_full_example_shows_the_defaults() {
                 "key",
                 "secret",
                 "secret_file",
+                "jwks_file",
                 "socket",
                 "root",
                 "script_root",
@@ -83,7 +97,7 @@ fn the_full_example_shows_the_defaults() {
         })
         .map(|line| line.to_owned() + "\n")
         .collect();
-    let mut bare = config::parse(&adapted(&bare, secret)).unwrap();
+    let mut bare = config::parse(&files.adapt(&bare)).unwrap();
     // The second listener shows another mode on purpose.
     bare.listeners[1].mode = full.listeners[1].mode;
     assert_eq!(full, bare);

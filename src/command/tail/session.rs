@@ -224,15 +224,20 @@ impl Subscribed<'_> {
         if known.position.is_some() && !(self.was_recovering && self.recovered) {
             tell_gap(known);
         }
-        let last = self.publications.iter().map(|p| p.offset).max();
-        known.position = Some(Position {
-            offset: last.unwrap_or(self.offset),
-            epoch: self.epoch.clone(),
-        });
+        known.position = Some(self.position());
         for publication in &self.publications {
             printed(printer.print(&known.channel, publication))?;
         }
         Ok(())
+    }
+
+    /// Where the channel stands once everything that came along was seen.
+    fn position(&self) -> Position {
+        let last = self.publications.iter().map(|p| p.offset).max();
+        Position {
+            offset: last.unwrap_or(self.offset),
+            epoch: self.epoch.clone(),
+        }
     }
 }
 
@@ -308,22 +313,15 @@ mod tests {
 
     #[test]
     fn where_a_channel_stands_is_known_after_each_subscription() {
-        let printer = Printer::new(true);
-        let mut known = Followed {
-            channel: "site".into(),
-            position: None,
+        let stands = |text: &str| {
+            let subscribed: Subscribed<'_> = serde_json::from_str(text).unwrap();
+            let Position { offset, epoch } = subscribed.position();
+            (offset, epoch)
         };
-        let text = r#"{"offset":7,"epoch":"a","recoverable":true}"#;
-        let subscribed: Subscribed<'_> = serde_json::from_str(text).unwrap();
-        subscribed.taken(&mut known, &printer).unwrap();
-        let text = r#"{"offset":7,"epoch":"a","was_recovering":true,"recovered":true,
-                       "publications":[{"data":1,"offset":8},{"data":2,"offset":9}]}"#;
-        let subscribed: Subscribed<'_> = serde_json::from_str(text).unwrap();
-        subscribed.taken(&mut known, &printer).unwrap();
-        let position = Position {
-            offset: 9,
-            epoch: "a".into(),
-        };
-        assert_eq!(known.position, Some(position));
+        assert_eq!(stands(r#"{"offset":7,"epoch":"a"}"#), (7, "a".into()));
+        // A recovery tells the offset that was asked for, and what came after it.
+        let recovered = r#"{"offset":7,"epoch":"a","was_recovering":true,"recovered":true,
+                            "publications":[{"data":1,"offset":8},{"data":2,"offset":9}]}"#;
+        assert_eq!(stands(recovered), (9, "a".into()));
     }
 }

@@ -1,11 +1,18 @@
 //! Positions, recovery, versions and what eviction may never do.
 
+mod history;
+mod idempotency;
+mod recovery;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
-use crate::config;
+use crate::{
+    broker::{Bounds, HistoryFilter, Since, Unrecoverable},
+    config,
+};
 
 const HISTORY: History = History {
     size: 3,
@@ -44,7 +51,7 @@ fn versioned(key: &str, version: u64) -> Draft {
 }
 
 fn publish(broker: &Memory, channel: &ChannelName, draft: Draft) -> Published {
-    broker.publish(channel, draft, HISTORY, |_, _| ())
+    broker.publish(channel, draft, HISTORY, |_, _| ()).unwrap()
 }
 
 fn since(offset: u64, epoch: Option<Epoch>) -> Since {
@@ -152,13 +159,13 @@ fn only_shards_with_subscribers_are_handed_a_publication() {
     let broker = broker();
     let post = channel(0, "post:26");
     broker.subscribe(&post, 1, None, HISTORY);
-    broker.publish(&post, draft("1"), HISTORY, |shards, _| {
+    let deliver = |shards: ShardSet, _: &_| {
         assert_eq!((shards.contains(0), shards.contains(1)), (false, true));
-    });
+    };
+    broker.publish(&post, draft("1"), HISTORY, deliver).unwrap();
     broker.unsubscribe(&post, 1);
-    broker.publish(&post, draft("1"), HISTORY, |shards, _| {
-        assert!(shards.is_empty())
-    });
+    let deliver = |shards: ShardSet, _: &_| assert!(shards.is_empty());
+    broker.publish(&post, draft("1"), HISTORY, deliver).unwrap();
 }
 
 #[test]
@@ -282,7 +289,7 @@ fn one_busy_channel_may_use_what_the_others_leave() {
             data: data.clone(),
             ..Draft::default()
         };
-        broker.publish(&post, draft, large, |_, _| ());
+        broker.publish(&post, draft, large, |_, _| ()).unwrap();
     }
     let epoch = Some(broker.position(&post).epoch);
     assert_eq!(

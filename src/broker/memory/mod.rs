@@ -5,6 +5,10 @@
 //! to costs one small entry while it has subscribers and nothing afterwards; its position is its
 //! site's base epoch and offset 0, and its first publication goes on from there.
 
+mod eviction;
+mod history;
+mod metrics;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasher, RandomState},
@@ -12,19 +16,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
-use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
-    registry::Registry,
-};
+pub use metrics::Metrics;
+use tokio::time::Instant;
 
 use super::{
-    ChannelName, Draft, Epoch, History, Position, Publication, Published, ShardSet, Since, SiteId,
-    Snapshot, stream::Stream,
+    ChannelName, Draft, Epoch, History, KeysFull, Position, Publication, Published, Recovery,
+    ShardSet, SiteId, Snapshot,
+    idempotency::{Key, Keys},
+    stream::Stream,
 };
 use crate::config::Broker;
+
+/// Idempotency keys that are remembered, where [`Memory::idempotency_keys_max`] says nothing.
+const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 
 /// Locks. More than cores, so that two channels seldom share one.
 const STRIPES: usize = 64;
@@ -40,18 +46,11 @@ pub struct Memory {
     /// Channels with a stream, in all stripes.
     streams: AtomicUsize,
     base_epochs: Box<[AtomicU64]>,
+    /// Locked after a stripe, never before.
+    idempotency: Mutex<Keys>,
     hasher: RandomState,
     limits: Limits,
     metrics: Metrics,
-}
-
-/// What the broker counts.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    publications: Counter,
-    outdated: Counter,
-    evictions: Counter,
-    channels: Gauge,
 }
 
 #[derive(Debug)]
@@ -80,34 +79,6 @@ struct Channel {
     stream: Option<Box<Stream>>,
 }
 
-impl Metrics {
-    /// Registers the broker's metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "broker_publications",
-            "Publications that were ordered",
-            metrics.publications.clone(),
-        );
-        registry.register(
-            "broker_outdated",
-            "Publications left out, since a newer version was there",
-            metrics.outdated.clone(),
-        );
-        registry.register(
-            "broker_evictions",
-            "Channels that made room for others",
-            metrics.evictions.clone(),
-        );
-        registry.register(
-            "broker_channels",
-            "Channels with a position of their own",
-            metrics.channels.clone(),
-        );
-        metrics
-    }
-}
-
 impl Memory {
     /// An empty broker for `sites` sites.
     #[must_use]
@@ -119,6 +90,7 @@ impl Memory {
             history_bytes: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             base_epochs: epochs.collect(),
+            idempotency: Mutex::new(Keys::new(IDEMPOTENCY_KEYS_MAX, sites)),
             hasher: RandomState::new(),
             limits: Limits {
                 channels: config.channels_max,
@@ -130,86 +102,135 @@ impl Memory {
         }
     }
 
+    /// The same broker, with room for `max` idempotency keys.
+    #[must_use]
+    pub fn idempotency_keys_max(mut self, max: usize) -> Self {
+        self.idempotency = Mutex::new(Keys::new(max, self.base_epochs.len()));
+        self
+    }
+
     /// Orders `draft` and calls `deliver` with it and the shards that follow the channel, before
     /// anyone else can touch the channel. `deliver` must not block.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was published then: the draft's idempotency key could not be remembered.
     pub fn publish(
         &self,
         channel: &ChannelName,
-        draft: Draft,
+        mut draft: Draft,
         history: History,
         deliver: impl FnOnce(ShardSet, &Arc<Publication>),
-    ) -> Published {
+    ) -> Result<Published, KeysFull> {
+        let now = Instant::now();
         let hash = self.hasher.hash_one(channel);
-        let mut guard = self.stripe(hash);
-        let stripe = &mut *guard;
-        self.open(stripe, channel, hash);
-        let outdated = Published {
+        let mut stripe = self.stripe(hash);
+        let key = draft.idempotency_key.take();
+        let mut keyed = None;
+        if let Some(key) = key {
+            let channel = channel.clone();
+            let key = Key { channel, key };
+            let mut keys = self.keys();
+            if let Some(first) = keys.find(&key, now) {
+                self.metrics.repeats.inc();
+                let repeated = true;
+                return Ok(Published { repeated, ..first });
+            }
+            if !keys.has_room(&key.channel) {
+                self.metrics.keys_full.inc();
+                return Err(KeysFull);
+            }
+            keyed = Some((keys, key));
+        }
+        if draft.skip_history && draft.version.is_none() {
+            self.revive(&mut stripe, channel, hash);
+        } else {
+            self.open(&mut stripe, channel, hash);
+        }
+        let published = self.order(&mut stripe, channel, (draft, history, now), deliver);
+        if let Some((mut keys, key)) = keyed {
+            keys.remember(key, published, now);
+        }
+        drop(stripe);
+        self.make_room();
+        Ok(published)
+    }
+
+    fn order(
+        &self,
+        stripe: &mut Stripe,
+        channel: &ChannelName,
+        (draft, history, now): (Draft, History, Instant),
+        deliver: impl FnOnce(ShardSet, &Arc<Publication>),
+    ) -> Published {
+        let entry = stripe.channels.get_mut(channel);
+        let (shards, stream) = entry.map_or((ShardSet::default(), None), |entry| {
+            (entry.shards, entry.stream.as_mut())
+        });
+        let mut published = Published {
             position: self.unpublished(channel),
-            outdated: true,
+            outdated: false,
+            repeated: false,
         };
-        let Some(entry) = stripe.channels.get_mut(channel) else {
-            return outdated;
-        };
-        let Some(stream) = entry.stream.as_mut() else {
-            return outdated;
+        let Some(stream) = stream else {
+            // Nothing is kept of it, so it needs no stream.
+            deliver(shards, &Publication::new(draft, 0));
+            self.metrics.publications.inc();
+            return published;
         };
         if stream.is_outdated(&draft) {
             self.metrics.outdated.inc();
-            return Published {
-                position: stream.position(),
-                ..outdated
-            };
+            published.position = stream.position();
+            published.outdated = true;
+            return published;
         }
         let before = stream.history_bytes();
-        let publication = stream.append(draft, history, self.limits.versions, Instant::now());
+        let publication = stream.append(draft, history, self.limits.versions, now);
         self.account(before, stream.history_bytes());
-        deliver(entry.shards, &publication);
-        let position = stream.position();
+        deliver(shards, &publication);
+        published.position = stream.position();
         stripe.touch(channel);
         self.metrics.publications.inc();
-        drop(guard);
-        self.make_room();
-        Published {
-            position,
-            outdated: false,
-        }
+        published
     }
 
-    /// Has `shard` follow `channel`, and tells where the channel stands.
-    pub fn subscribe(
+    /// Has `shard` follow `channel`, and tells where the channel stands and what `recovery` asks
+    /// for.
+    pub fn subscribe<'a>(
         &self,
         channel: &ChannelName,
         shard: usize,
-        since: Option<&Since>,
+        recovery: impl Into<Recovery<'a>>,
         history: History,
     ) -> Snapshot {
+        let recovery = recovery.into();
         let hash = self.hasher.hash_one(channel);
         let mut guard = self.stripe(hash);
         let stripe = &mut *guard;
         self.revive(stripe, channel, hash);
         let entry = stripe.channels.entry(channel.clone()).or_default();
         entry.shards.insert(shard);
-        let Some(stream) = entry.stream.as_mut() else {
+        let Some(stream) = entry.stream.as_ref() else {
             let position = self.unpublished(channel);
-            let current = |since: &Since| {
-                let epoch = since.epoch.as_deref();
-                since.offset == 0 && epoch.is_none_or(|epoch| position.epoch.is(epoch))
+            let recovered = match recovery {
+                Recovery::Since(since, _) if position.is_start(since) => Some(Vec::new()),
+                _ => None,
             };
             return Snapshot {
                 position,
-                recovered: since.filter(|since| current(since)).map(|_| Vec::new()),
+                recovered,
             };
         };
         stripe.unfollowed.remove(&stream.turn);
-        let before = stream.history_bytes();
-        stream.trim(history, Instant::now());
-        self.account(before, stream.history_bytes());
-        if stream.history_bytes() == 0 {
-            stripe.kept.remove(&stream.turn);
-        }
+        self.trim(stripe, channel, history);
+        let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
         Snapshot {
-            position: stream.position(),
-            recovered: since.and_then(|since| stream.after(since)),
+            position: stream.map_or_else(|| self.unpublished(channel), |s| s.position()),
+            recovered: stream.and_then(|stream| match recovery {
+                Recovery::None => None,
+                Recovery::Since(since, bounds) => stream.after(since, bounds),
+                Recovery::Newest => stream.newest().map(|newest| vec![newest]),
+            }),
         }
     }
 
@@ -232,16 +253,6 @@ impl Memory {
                 stripe.channels.remove(channel);
             }
         }
-    }
-
-    /// Where a channel stands.
-    #[must_use]
-    pub fn position(&self, channel: &ChannelName) -> Position {
-        let hash = self.hasher.hash_one(channel);
-        let mut stripe = self.stripe(hash);
-        self.revive(&mut stripe, channel, hash);
-        let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
-        stream.map_or_else(|| self.unpublished(channel), |stream| stream.position())
     }
 
     /// Gives a channel that was evicted a new life, with an epoch of its own: a reader who stood at
@@ -292,6 +303,11 @@ impl Memory {
         Epoch(epoch.map_or(0, |epoch| epoch.load(Ordering::Relaxed)))
     }
 
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        let keys = self.idempotency.lock();
+        keys.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stripe(&self, hash: u64) -> MutexGuard<'_, Stripe> {
         let index = usize::try_from(hash % (STRIPES as u64)).unwrap_or_default();
         #[expect(
@@ -300,75 +316,6 @@ impl Memory {
         )]
         let stripe = &self.stripes[index];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the limits, one stripe after the other: the oldest publications of the channel
-    /// published to longest ago go first; then whole channels that nobody follows.
-    ///
-    /// Takes one lock at a time, and gives up after a round that found nothing: what is followed
-    /// is bounded by the subscriptions that there may be.
-    fn make_room(&self) {
-        let mut idle = 0;
-        while idle < STRIPES {
-            let excess = self
-                .history_bytes
-                .load(Ordering::Relaxed)
-                .saturating_sub(self.limits.history_bytes);
-            let crowded = self.streams.load(Ordering::Relaxed) > self.limits.channels;
-            if excess == 0 && !crowded {
-                return;
-            }
-            let place = self.cursor.fetch_add(1, Ordering::Relaxed);
-            let mut stripe = self.stripe(place as u64);
-            let dropped = self.drop_oldest(&mut stripe, excess);
-            let evicted = crowded && self.evict(&mut stripe);
-            idle = if dropped || evicted { 0 } else { idle + 1 };
-        }
-    }
-
-    /// Drops the oldest publications of one channel, `excess` bytes at least or all there are.
-    fn drop_oldest(&self, stripe: &mut Stripe, excess: usize) -> bool {
-        if excess == 0 {
-            return false;
-        }
-        let Some((turn, name)) = stripe.kept.first_key_value() else {
-            return false;
-        };
-        let (turn, channel) = (*turn, stripe.channels.get_mut(name));
-        let Some(stream) = channel.and_then(|channel| channel.stream.as_mut()) else {
-            return false;
-        };
-        let before = stream.history_bytes();
-        stream.shrink(excess);
-        self.account(before, stream.history_bytes());
-        if stream.history_bytes() == 0 {
-            stripe.kept.remove(&turn);
-        }
-        true
-    }
-
-    /// Ends the stream published to longest ago that nobody follows.
-    fn evict(&self, stripe: &mut Stripe) -> bool {
-        let Some((turn, name)) = stripe.unfollowed.pop_first() else {
-            return false;
-        };
-        stripe.kept.remove(&turn);
-        if let Some(stream) = stripe.channels.remove(&name).and_then(|c| c.stream) {
-            self.account(stream.history_bytes(), 0);
-        }
-        self.streams.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.evictions.inc();
-        self.metrics.channels.dec();
-        if stripe.fingerprints.len() >= self.limits.fingerprints {
-            // What was forgotten can't be told from what never was: every position of a channel
-            // without a stream becomes void.
-            stripe.fingerprints.clear();
-            for epoch in &self.base_epochs {
-                epoch.store(Epoch::random().0, Ordering::Relaxed);
-            }
-        }
-        stripe.fingerprints.insert(self.hasher.hash_one(&name));
-        true
     }
 }
 
@@ -395,5 +342,4 @@ impl Stripe {
 }
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
 mod tests;

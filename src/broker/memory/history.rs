@@ -1,0 +1,81 @@
+//! What was published before: read page by page, forgotten on request.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    super::{Bounds, HistoryFilter, Unrecoverable},
+    ChannelName, History, Memory, Position, Publication, Stripe,
+};
+
+impl Memory {
+    /// Where a channel stands.
+    #[must_use]
+    pub fn position(&self, channel: &ChannelName) -> Position {
+        let hash = self.hasher.hash_one(channel);
+        let mut stripe = self.stripe(hash);
+        self.revive(&mut stripe, channel, hash);
+        let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
+        stream.map_or_else(|| self.unpublished(channel), |stream| stream.position())
+    }
+
+    /// The part of a channel's history that `filter` asks for, and where the channel stands.
+    ///
+    /// A page never costs more than `bounds`, but for a single publication that does: what is
+    /// left out comes with the next page, `since` the last publication of this one.
+    ///
+    /// # Errors
+    ///
+    /// What came after `filter.since` is gone in part, or `filter.since` is above the top or of
+    /// another life of the channel.
+    pub fn history(
+        &self,
+        channel: &ChannelName,
+        filter: &HistoryFilter,
+        bounds: Bounds,
+        history: History,
+    ) -> Result<(Position, Vec<Arc<Publication>>), Unrecoverable> {
+        let hash = self.hasher.hash_one(channel);
+        let mut stripe = self.stripe(hash);
+        self.revive(&mut stripe, channel, hash);
+        self.trim(&mut stripe, channel, history);
+        let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
+        let Some(stream) = stream else {
+            let position = self.unpublished(channel);
+            let since = filter.since.as_ref();
+            return match since.is_none_or(|since| position.is_start(since)) {
+                true => Ok((position, Vec::new())),
+                false => Err(Unrecoverable),
+            };
+        };
+        Ok((stream.position(), stream.page(filter, bounds)?))
+    }
+
+    /// Forgets a channel's publications and versions. Its position stays and goes on from there,
+    /// so whoever missed some of them is told so.
+    pub fn remove_history(&self, channel: &ChannelName) {
+        let mut guard = self.stripe(self.hasher.hash_one(channel));
+        let stripe = &mut *guard;
+        let entry = stripe.channels.get_mut(channel);
+        if let Some(stream) = entry.and_then(|entry| entry.stream.as_mut()) {
+            self.account(stream.history_bytes(), 0);
+            stream.clear();
+            stripe.kept.remove(&stream.turn);
+        }
+    }
+
+    /// Drops what is too old of a channel's history.
+    pub(super) fn trim(&self, stripe: &mut Stripe, channel: &ChannelName, history: History) {
+        let entry = stripe.channels.get_mut(channel);
+        let Some(stream) = entry.and_then(|entry| entry.stream.as_mut()) else {
+            return;
+        };
+        let before = stream.history_bytes();
+        stream.trim(history, Instant::now());
+        self.account(before, stream.history_bytes());
+        if stream.history_bytes() == 0 {
+            stripe.kept.remove(&stream.turn);
+        }
+    }
+}
