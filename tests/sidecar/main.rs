@@ -8,6 +8,7 @@ mod documents;
 mod fan_out;
 mod harness;
 mod layering;
+mod metrics;
 mod php_fpm;
 mod plain_stream;
 mod publish;
