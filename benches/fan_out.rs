@@ -308,7 +308,7 @@ impl Server {
         let config = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\nconnections_max = 100_000\n\
              [[certificate]]\ncertificate = \"{}\"\nkey = \"{}\"\n\
-             [realtime]\nping_interval = \"10s\"\npong_timeout = \"8s\"\nconnections_max = 100_000\n\
+             [realtime]\nping_interval = \"10s\"\npong_timeout = \"8s\"\nconnections_max = 100_000\nupgrades_per_second_max = 100_000\n\
              [publish]\nsocket = \"{}\"\n[admin]\nsocket = \"{}\"\n[log]\nfilter = \"warn\"\n\
              [[site]]\nname = \"bench\"\nhosts = [\"localhost\"]\n\
              [site.upstream]\naddress = \"unix:/nowhere\"\n[[site.publish_key]]\nsecret = \"{SECRET}\"\n",

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{channels, publish, reload, status, tail};
+use crate::command::{channels, publish, reload, status, tail, token::Token};
 
 pub use crate::command::{BAD_CONFIG, BAD_USAGE, CANNOT};
 
@@ -56,6 +56,11 @@ pub enum Command {
     Channels(channels::Arguments),
     /// Follow channels in the terminal
     Tail(tail::Arguments),
+    /// Secrets that publish requests and tokens are signed with
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Print a token to connect or subscribe with, for trying out
+    Token(Token),
 }
 
 /// What to do about certificates.
@@ -69,6 +74,17 @@ pub enum Certs {
         /// The directory to write HOST.crt and HOST.key to
         #[arg(long, value_name = "DIR", default_value = "certs")]
         out: PathBuf,
+    },
+}
+
+/// What to do about secrets.
+#[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
+pub enum Secret {
+    /// Make a secret, whsec_…; print it, or write it to a new file
+    New {
+        /// The file to write it to, of mode 0400; one that exists is left alone
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

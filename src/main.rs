@@ -9,7 +9,7 @@ use std::{
 };
 
 use sidewire::{
-    cli::{self, Certs, Command},
+    cli::{self, Certs, Command, Secret},
     command::{self, Failed},
     config::{self, Faults, Written},
     server::{self, Loaded, Server},
@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::Publish(arguments) => command::run(command::publish::run(arguments)),
         Command::Channels(arguments) => command::run(command::channels::run(arguments)),
         Command::Tail(arguments) => command::run(command::tail::run(arguments)),
+        Command::Secret(Secret::New { out }) => command::secret::new_secret(out.as_deref()),
+        Command::Token(asked) => command::token::print_token(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

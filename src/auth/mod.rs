@@ -4,6 +4,8 @@
 
 mod claims;
 pub mod jwks;
+#[cfg(test)]
+mod jwks_tests;
 mod object;
 pub mod signature;
 pub mod token;

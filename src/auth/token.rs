@@ -64,7 +64,7 @@ enum Key {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyError {
     /// A `kid` with two keys would have two algorithms, or none for certain.
-    #[error("kid {0:?} has two keys; give each key a kid of its own")]
+    #[error("kid {0:?} has two keys (\"\": those without kid); give each key a kid of its own")]
     Twice(String),
     /// The JWKS document.
     #[error(transparent)]

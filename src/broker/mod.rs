@@ -209,6 +209,12 @@ impl Publication {
 }
 
 impl Epoch {
+    /// The epoch that is written as these bits.
+    #[cfg(test)]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     fn random() -> Self {
         let mut bytes = [0; 8];
         // The system's generator fails only where the machine is unusable; the epoch is then the

@@ -8,9 +8,11 @@ pub mod channels;
 mod client;
 pub mod publish;
 pub mod reload;
+pub mod secret;
 pub mod status;
 mod table;
 pub mod tail;
+pub mod token;
 
 use std::{
     future::Future,

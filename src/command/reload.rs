@@ -14,8 +14,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(35);
 /// Which sidecar is meant.
 #[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
 #[command(
-    after_help = "Certificates, publish keys and the log's filter are in force at once; other keys that \
-    have changed\nare named and need a restart. SIGHUP (`systemctl reload sidewire`) does the same and \
+    after_help = "Certificates, keys, namespaces and origins of sites, and the log's filter are in force \
+    at once;\nother keys that have changed are named and need a restart. SIGHUP (`systemctl reload sidewire`) does the same and \
     tells the log.\n\
     Exit codes: 0 in force · 1 nobody answers · 78 faults in the configuration: the one before stays"
 )]

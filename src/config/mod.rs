@@ -7,6 +7,7 @@
 mod fault;
 mod front;
 mod listener;
+mod namespace;
 mod publish;
 mod realtime;
 mod secret;
@@ -28,13 +29,14 @@ use std::{
 pub use fault::{Fault, Faults};
 pub use front::Front;
 pub use listener::{Certificate, Listener, Mode, Tls};
+pub use namespace::{Backlog, Namespace, Publish as ClientPublish, Recovery, Subscribe};
 pub use publish::{Admin, Publish};
 pub use realtime::{Broker, Realtime};
 pub use secret::Secret;
 use section::{Findings, Section};
-pub use site::{Backend, FastCgi, Namespace, Site, Subscribe, Upstream};
+pub use site::{Backend, FastCgi, Site, Upstream};
 pub use tokens::{Jwks, TokenKey, Tokens};
-pub use value::{Address, Bytes};
+pub use value::{Address, Bytes, duration};
 pub use written::Written;
 
 /// A whole configuration that can be run: hosts, names and secrets are unique, and TLS has a
@@ -70,6 +72,8 @@ pub struct Config {
 pub struct Stop {
     /// For requests under way to be answered.
     pub drain_timeout: Duration,
+    /// Over which browsers' streams are closed, so that they don't all come back at once.
+    pub close_spread: Duration,
 }
 
 /// What is logged to standard error.
@@ -279,7 +283,22 @@ impl Stop {
                 seconds(30),
                 seconds(0)..=seconds(3_600),
             ),
+            close_spread: section.within("close_spread", seconds(3), seconds(0)..=seconds(3_600)),
         };
+        if !stop.close_spread.is_zero() && stop.close_spread >= stop.drain_timeout {
+            let key = if section.has("close_spread") {
+                "close_spread"
+            } else {
+                "drain_timeout"
+            };
+            section.fault(
+                key,
+                format_args!(
+                    "`close_spread` ({:?}) must be less than `drain_timeout` ({:?}), or \"0s\"",
+                    stop.close_spread, stop.drain_timeout
+                ),
+            );
+        }
         section.finish();
         stop
     }

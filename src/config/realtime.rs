@@ -13,8 +13,20 @@ pub struct Realtime {
     pub shards: usize,
     /// Browsers at the same time; the next one is answered 503 before the upgrade.
     pub connections_max: usize,
+    /// Connections of one user at the same time, as its tokens name it.
+    pub connections_per_user_max: usize,
+    /// Browsers at the same time of one client address, an IPv6 one counted by its /64. The
+    /// machine's own addresses are not counted.
+    pub connections_per_address_max: usize,
+    /// Streams that may open in a second, and in a burst; the next one is answered 503.
+    pub upgrades_per_second_max: u32,
+    /// How long a connection may live; each ends at a random 80–100 % of it and is told to come
+    /// back. Zero: as long as it likes.
+    pub connection_age_max: Duration,
     /// Channels that one connection may be subscribed to.
     pub channels_per_connection_max: usize,
+    /// Subscriptions of all connections together.
+    pub subscriptions_max: usize,
     /// Bytes of a message from a browser, all fragments together.
     pub message_max: Bytes,
     /// Commands a second from one browser, and the burst above that rate it may use.
@@ -24,6 +36,12 @@ pub struct Realtime {
     pub backlog_bytes_max: Bytes,
     /// Messages that may wait for a slow browser before it is disconnected.
     pub backlog_messages_max: usize,
+    /// Publications that one recovery or one page of history may hold; beyond, there is a gap.
+    pub recovery_messages_max: usize,
+    /// Bytes that one recovery or one page of history may hold.
+    pub recovery_bytes_max: Bytes,
+    /// Revocations in force at the same time, for each site.
+    pub revocations_max: usize,
     /// From the upgrade to the connect command.
     pub connect_timeout: Duration,
     /// Between two pings of ours.
@@ -65,6 +83,19 @@ impl Realtime {
             path,
             shards,
             connections_max: section.count("connections_max", 20_000, 1..=10_000_000),
+            connections_per_user_max: section.count("connections_per_user_max", 64, 1..=1_000_000),
+            connections_per_address_max: section.count(
+                "connections_per_address_max",
+                500,
+                1..=10_000_000,
+            ),
+            upgrades_per_second_max: per_second(&mut section, "upgrades_per_second_max", 1_000),
+            connection_age_max: section.within(
+                "connection_age_max",
+                seconds(0),
+                seconds(0)..=seconds(366 * 86_400),
+            ),
+            subscriptions_max: section.count("subscriptions_max", 1_000_000, 1..=1_000_000_000),
             channels_per_connection_max: section.count(
                 "channels_per_connection_max",
                 128,
@@ -75,29 +106,47 @@ impl Realtime {
                 Bytes(64 << 10),
                 Bytes(1 << 10)..=Bytes(16 << 20),
             ),
-            commands_per_second_max: u32::try_from(section.count(
-                "commands_per_second_max",
-                50,
-                1..=100_000,
-            ))
-            .unwrap_or(50),
+            commands_per_second_max: per_second(&mut section, "commands_per_second_max", 50),
             backlog_bytes_max: section.within(
                 "backlog_bytes_max",
                 Bytes(4 << 20),
                 Bytes(16 << 10)..=Bytes(1 << 30),
             ),
             backlog_messages_max: section.count("backlog_messages_max", 4_000, 1..=1_000_000),
+            recovery_messages_max: section.count("recovery_messages_max", 1_000, 1..=1_000_000),
+            recovery_bytes_max: section.within(
+                "recovery_bytes_max",
+                Bytes(1 << 20),
+                Bytes(1 << 10)..=Bytes(1 << 30),
+            ),
+            revocations_max: section.count("revocations_max", 100_000, 1..=10_000_000),
             connect_timeout: section.within("connect_timeout", seconds(10), deadline.clone()),
             ping_interval: section.within("ping_interval", seconds(25), deadline.clone()),
             pong_timeout: section.within("pong_timeout", seconds(10), deadline.clone()),
             write_stall_timeout: section.within("write_stall_timeout", seconds(30), deadline),
         };
-        if realtime.pong_timeout >= realtime.ping_interval {
-            section.fault("pong_timeout", "expected less than `ping_interval`");
-        }
+        realtime.check(&section);
         section.finish();
         realtime
     }
+
+    /// The rules between keys, and those that are no range.
+    fn check(&self, section: &Section) {
+        if self.pong_timeout >= self.ping_interval {
+            section.fault("pong_timeout", "expected less than `ping_interval`");
+        }
+        let age = self.connection_age_max;
+        if !age.is_zero() && age < Duration::from_secs(1) {
+            let remedy = "expected \"0s\" for no limit, or \"1s\" at least: hours are usual";
+            section.fault("connection_age_max", remedy);
+        }
+    }
+}
+
+/// A rate of one to a hundred thousand.
+fn per_second(section: &mut Section, key: &'static str, default: u32) -> u32 {
+    let rate = section.count(key, default.into(), 1..=100_000);
+    u32::try_from(rate).unwrap_or(default)
 }
 
 impl Broker {

@@ -76,6 +76,26 @@ impl Section {
         self.optional(key).unwrap_or(default)
     }
 
+    /// One of the `choices`, or `default` where `key` is missing.
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&'static str, T)],
+        default: T,
+    ) -> T {
+        let Some(word) = self.optional::<String>(key) else {
+            return default;
+        };
+        match choices.iter().find(|(name, _)| *name == word) {
+            Some((_, value)) => *value,
+            None => {
+                let names: Vec<String> = choices.iter().map(|(n, _)| format!("{n:?}")).collect();
+                self.fault(key, format_args!("expected one of {}", names.join(", ")));
+                default
+            }
+        }
+    }
+
     /// A value of `key` inside `range`, or `default` where it is missing.
     pub(super) fn within<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T
     where

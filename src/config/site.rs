@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Address, Bytes, Secret, Tokens, secret, section::Section};
+use super::{Address, Bytes, Namespace, Secret, Tokens, namespace, secret, section::Section};
 
 /// One WordPress site (or network).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,30 +72,6 @@ pub struct Upstream {
     pub pool_idle_timeout: Duration,
 }
 
-/// The rules of the channels `name` and `name:…`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Namespace {
-    /// What stands before the first colon of a channel.
-    pub name: String,
-    /// Who may subscribe.
-    pub subscribe: Subscribe,
-    /// Publications that are kept; 0 keeps none and offers no recovery.
-    pub history_size: usize,
-    /// How long a publication is kept.
-    pub history_ttl: Duration,
-}
-
-/// Who may subscribe to the channels of a namespace.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Subscribe {
-    /// Everyone, without a token.
-    Anyone,
-    /// Whoever connected with a token.
-    AnyToken,
-    /// Whoever brings a token that names the channel.
-    NamedToken,
-}
-
 impl Site {
     pub(super) fn read(mut section: Section) -> Option<Self> {
         let name = section.required::<String>("name", "a short name for logs");
@@ -125,7 +101,7 @@ impl Site {
             .filter_map(read_publish_key)
             .collect();
         let tokens = Tokens::read(&mut section);
-        let namespaces = read_namespaces(&mut section);
+        let namespaces = namespace::read(&mut section);
         section.finish();
         Some(Self {
             name: name?,
@@ -222,70 +198,6 @@ fn read_publish_key(mut section: Section) -> Option<Secret> {
     let secret = secret::read(&mut section);
     section.finish();
     secret
-}
-
-/// The namespaces of the file, and the ones that WordPress needs where the file does not say
-/// otherwise.
-fn read_namespaces(section: &mut Section) -> Vec<Namespace> {
-    let mut namespaces: Vec<Namespace> = section
-        .sections("namespace")
-        .into_iter()
-        .filter_map(Namespace::read)
-        .collect();
-    for (name, subscribe) in [
-        ("site", Subscribe::Anyone),
-        ("post", Subscribe::Anyone),
-        ("edit", Subscribe::NamedToken),
-        ("user", Subscribe::NamedToken),
-    ] {
-        if !namespaces.iter().any(|known| known.name == name) {
-            namespaces.push(Namespace {
-                name: name.into(),
-                subscribe,
-                history_size: 100,
-                history_ttl: Duration::from_secs(300),
-            });
-        }
-    }
-    namespaces
-}
-
-impl Namespace {
-    fn read(mut section: Section) -> Option<Self> {
-        let name = section.required::<String>("name", "what stands before a channel's colon");
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name
-            .as_ref()
-            .is_some_and(|n| n.is_empty() || !n.chars().all(plain))
-        {
-            section.fault("name", "expected letters, digits, `-`, `_` and `.`");
-        }
-        let subscribe = match section.or("subscribe", "named_token".to_owned()).as_str() {
-            "anyone" => Subscribe::Anyone,
-            "any_token" => Subscribe::AnyToken,
-            "named_token" => Subscribe::NamedToken,
-            _ => {
-                section.fault(
-                    "subscribe",
-                    "expected \"anyone\", \"any_token\" or \"named_token\"",
-                );
-                Subscribe::NamedToken
-            }
-        };
-        let history_size = section.count("history_size", 100, 0..=100_000);
-        let history_ttl = section.within(
-            "history_ttl",
-            Duration::from_secs(300),
-            Duration::from_secs(1)..=Duration::from_secs(365 * 86_400),
-        );
-        section.finish();
-        Some(Self {
-            name: name?,
-            subscribe,
-            history_size,
-            history_ttl,
-        })
-    }
 }
 
 fn is_host(host: &str) -> bool {

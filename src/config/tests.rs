@@ -38,7 +38,7 @@ fn the_smallest_file_has_every_default() {
         .iter()
         .map(|n| n.name.as_str())
         .collect();
-    assert_eq!(names, ["site", "post", "edit", "user"]);
+    assert_eq!(names, ["site", "post", "edit", "user", "staff"]);
     assert_eq!(config.realtime.path, "/realtime");
     assert_eq!(config.front.body_max, Bytes(256 << 20));
 }
@@ -132,4 +132,61 @@ fn faults_read_as_one_table() {
         faults.to_string(),
         "sidewire.toml: 1 fault\n  site[0].name  missing; a short name for logs"
     );
+}
+
+#[test]
+fn tokens_have_defaults_and_a_key_of_two_sites_is_refused() {
+    let tokens = parse(SMALLEST).unwrap().sites.remove(0).tokens;
+    assert_eq!(tokens.life_max, Duration::from_secs(86_400));
+    assert_eq!((tokens.audience.as_str(), tokens.issuer.as_str()), ("", ""));
+    assert!(tokens.keys.is_empty() && tokens.jwks.is_none());
+    let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let second = "[[site]]\nname = \"shop\"\nhosts = [\"shop.example.org\"]\n\
+                  [site.upstream]\naddress = \"unix:/run/shop.sock\"\n";
+    for (first, then) in [
+        ("token_key", "token_key"),
+        ("publish_key", "token_key"),
+        ("token_key", "publish_key"),
+    ] {
+        let key = |kind: &str| format!("\n[[site.{kind}]]\nsecret = \"{secret}\"\n");
+        let told = told(&format!("{SMALLEST}{}{second}{}", key(first), key(then)));
+        let expected = format!(
+            "site[1].{then} | - | site \"blog\" has the same secret; give each site its own"
+        );
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn the_spread_of_closing_fits_the_drain() {
+    let with = |lines: &str| format!("{SMALLEST}\n[stop]\n{lines}");
+    for good in [
+        "",
+        "drain_timeout = \"0s\"\nclose_spread = \"0s\"",
+        "drain_timeout = \"4s\"",
+        "close_spread = \"29s\"",
+    ] {
+        assert!(parse(&with(good)).is_ok(), "{good}");
+    }
+    for (wrong, key) in [
+        ("close_spread = \"30s\"", "stop.close_spread | \"30s\""),
+        ("drain_timeout = \"3s\"", "stop.drain_timeout | \"3s\""),
+        ("drain_timeout = \"0s\"", "stop.drain_timeout | \"0s\""),
+    ] {
+        let told = told(&with(wrong));
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0].starts_with(key), "{told:#?}");
+        assert!(told[0].contains("must be less than `drain_timeout`"));
+    }
+}
+
+#[test]
+fn an_age_of_connections_is_none_or_a_second_at_least() {
+    let with = |age: &str| format!("{SMALLEST}\n[realtime]\nconnection_age_max = {age:?}");
+    for good in ["0s", "1s", "12h"] {
+        assert!(parse(&with(good)).is_ok(), "{good}");
+    }
+    let told = told(&with("999ms"));
+    assert!(told[0].starts_with("realtime.connection_age_max | \"999ms\" | "));
+    assert!(told[0].contains("\"0s\" for no limit"), "{told:#?}");
 }

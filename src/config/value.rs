@@ -121,7 +121,9 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
 }
 
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a time with its unit: `"500ms"`, `"30s"`, `"5m"`, `"12h"`, `"1d"`.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     match unit {
         "ms" => Some(Duration::from_millis(number)),

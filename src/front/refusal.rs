@@ -12,9 +12,6 @@ use crate::exchange::{Blame, Failure, RequestId, Response, empty, full};
 pub(super) const ALLOW: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
-/// Seconds until a client that met a full or starting server should come again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
-
 /// What of a request decides the form of its refusal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader {
@@ -51,7 +48,7 @@ impl Reader {
                 headers.insert(header::ALLOW, ALLOW);
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+                headers.insert(header::RETRY_AFTER, self.retry_after());
             }
             StatusCode::UPGRADE_REQUIRED => {
                 // RFC 6455 4.4: the version that is spoken here, whatever was wrong.
@@ -69,6 +66,13 @@ impl Reader {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// Seconds until a client that met a full or starting server should come again: not the same
+    /// for all that are turned away together. The name of the request is random.
+    fn retry_after(self) -> HeaderValue {
+        let spread = u8::try_from(self.id.0 % 5).unwrap_or_default();
+        HeaderValue::from(3 + u16::from(spread))
     }
 
     fn page(self, status: StatusCode) -> (String, &'static str) {

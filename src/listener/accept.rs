@@ -2,13 +2,11 @@
 //!
 //! It never waits for a connection's peer; whatever does belongs in the task.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
+use tokio::time::sleep;
 
+use super::permits::{Permit, Permits};
 use crate::shutdown::Tasks;
 
 /// How long the loop rests after an error that trying again at once would only repeat.
@@ -23,10 +21,10 @@ pub(super) trait Source {
 }
 
 /// Hands connections to `serve` until the stage is told to stop.
-pub(super) async fn run<S, F, Fut>(source: &S, permits: Arc<Semaphore>, tasks: &Tasks, serve: F)
+pub(super) async fn run<S, F, Fut>(source: &S, permits: Permits, tasks: &Tasks, serve: F)
 where
     S: Source,
-    F: Fn(S::Connection, OwnedSemaphorePermit) -> Fut,
+    F: Fn(S::Connection, Permit) -> Fut,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let mut starved = false;
@@ -60,15 +58,10 @@ where
     }
 }
 
-async fn next<S: Source>(
-    source: &S,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(S::Connection, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    Ok((source.next().await?, permit))
+async fn next<S: Source>(source: &S, permits: &Permits) -> io::Result<(S::Connection, Permit)> {
+    let free = permits.free().await.map_err(io::Error::other)?;
+    let connection = source.next().await?;
+    Ok((connection, permits.open(free)))
 }
 
 /// Whether the error concerns the connection that was about to be accepted, so that the next one

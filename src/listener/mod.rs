@@ -4,6 +4,8 @@
 //! twin is [`unix`].
 
 mod accept;
+mod metrics;
+mod permits;
 #[cfg(test)]
 mod tests;
 pub mod unix;
@@ -12,14 +14,13 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
 };
 
+pub use metrics::Metrics;
+pub use permits::Permit;
+use permits::Permits;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::config;
 use crate::shutdown::Tasks;
@@ -37,7 +38,7 @@ pub struct Accepted {
     /// The address that it connected to.
     pub local: SocketAddr,
     /// Counts the connection while it is held.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
 }
 
 /// A bound TCP socket that accepts nothing yet.
@@ -45,7 +46,7 @@ pub struct Accepted {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    connections_max: usize,
+    permits: Permits,
 }
 
 /// Why an address could not be bound.
@@ -101,7 +102,7 @@ impl Listener {
     /// # Errors
     ///
     /// The process cannot serve this address; each message names it and the remedy.
-    pub fn bind(config: &config::Listener) -> Result<Self, Error> {
+    pub fn bind(config: &config::Listener, metrics: &Metrics) -> Result<Self, Error> {
         let bound = bind(config.address).and_then(|socket| {
             let address = socket.local_addr()?;
             Ok((socket, address))
@@ -110,7 +111,7 @@ impl Listener {
         Ok(Self {
             socket,
             address,
-            connections_max: config.connections_max,
+            permits: metrics.permits(address, config.connections_max),
         })
     }
 
@@ -129,7 +130,6 @@ impl Listener {
         F: Fn(Accepted) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
         let serve = |(stream, peer): (TcpStream, SocketAddr), permit| {
             // Fails on a connection that is already gone: its first read will tell.
             let _ = stream.set_nodelay(true);
@@ -141,7 +141,7 @@ impl Listener {
                 permit,
             })
         };
-        accept::run(&self.socket, permits, &tasks, serve).await;
+        accept::run(&self.socket, self.permits, &tasks, serve).await;
     }
 }
 

@@ -47,7 +47,7 @@ fn accepting(listener: Listener, tasks: &Tasks) -> mpsc::UnboundedReceiver<Accep
 #[tokio::test]
 async fn an_accepted_connection_has_nodelay_and_both_addresses() {
     let tasks = Tasks::new();
-    let bound = Listener::bind(&listener("127.0.0.1:0", 10)).unwrap();
+    let bound = Listener::bind(&listener("127.0.0.1:0", 10), &Metrics::default()).unwrap();
     let address = bound.address();
     let mut accepted = accepting(bound, &tasks);
     let client = TcpStream::connect(address).await.unwrap();
@@ -61,7 +61,7 @@ async fn an_accepted_connection_has_nodelay_and_both_addresses() {
 #[tokio::test]
 async fn an_ipv4_client_of_the_ipv6_wildcard_shows_its_ipv4_address() {
     let tasks = Tasks::new();
-    let bound = Listener::bind(&listener("[::]:0", 10)).unwrap();
+    let bound = Listener::bind(&listener("[::]:0", 10), &Metrics::default()).unwrap();
     let port = bound.address().port();
     let mut accepted = accepting(bound, &tasks);
     let client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -74,7 +74,7 @@ async fn an_ipv4_client_of_the_ipv6_wildcard_shows_its_ipv4_address() {
 #[tokio::test]
 async fn one_connection_more_than_allowed_waits_for_a_permit() {
     let tasks = Tasks::new();
-    let bound = Listener::bind(&listener("127.0.0.1:0", 1)).unwrap();
+    let bound = Listener::bind(&listener("127.0.0.1:0", 1), &Metrics::default()).unwrap();
     let address = bound.address();
     let mut accepted = accepting(bound, &tasks);
     let _first_client = TcpStream::connect(address).await.unwrap();
@@ -88,9 +88,39 @@ async fn one_connection_more_than_allowed_waits_for_a_permit() {
 }
 
 #[tokio::test]
+async fn a_full_listener_counts_that_it_waited_and_how_many_are_open() {
+    let tasks = Tasks::new();
+    let metrics = Metrics::default();
+    let bound = Listener::bind(&listener("127.0.0.1:0", 2), &metrics).unwrap();
+    let address = bound.address();
+    let mut accepted = accepting(bound, &tasks);
+    let _clients = [
+        TcpStream::connect(address).await.unwrap(),
+        TcpStream::connect(address).await.unwrap(),
+        TcpStream::connect(address).await.unwrap(),
+    ];
+    let first = timeout(SOON, accepted.recv()).await.unwrap().unwrap();
+    let second = timeout(SOON, accepted.recv()).await.unwrap().unwrap();
+    let waited = async {
+        while metrics.waits(address) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, waited).await.unwrap();
+    assert_eq!((metrics.open(address), metrics.waits(address)), (2, 1));
+    drop(first);
+    let third = timeout(SOON, accepted.recv()).await.unwrap().unwrap();
+    assert_eq!(metrics.open(address), 2);
+    drop((second, third));
+    assert_eq!(metrics.open(address), 0);
+    assert_eq!(metrics.waits("127.0.0.1:1".parse().unwrap()), 0);
+    tasks.finish(SOON).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stop_closes_the_socket_even_while_all_permits_are_out() {
     let tasks = Tasks::new();
-    let bound = Listener::bind(&listener("127.0.0.1:0", 1)).unwrap();
+    let bound = Listener::bind(&listener("127.0.0.1:0", 1), &Metrics::default()).unwrap();
     let address = bound.address();
     let mut accepted = accepting(bound, &tasks);
     let _client = TcpStream::connect(address).await.unwrap();
@@ -102,9 +132,9 @@ async fn a_stop_closes_the_socket_even_while_all_permits_are_out() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_the_remedy() {
-    let first = Listener::bind(&listener("127.0.0.1:0", 1)).unwrap();
+    let first = Listener::bind(&listener("127.0.0.1:0", 1), &Metrics::default()).unwrap();
     let address = first.address().to_string();
-    let error = Listener::bind(&listener(&address, 1)).unwrap_err();
+    let error = Listener::bind(&listener(&address, 1), &Metrics::default()).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, Error::InUse { .. }), "{message}");
     assert!(message.contains(&address), "{message}");
@@ -149,7 +179,7 @@ async fn asked_until(end: impl Future<Output = ()>, tasks: &Tasks, errors: Vec<i
         errors: Mutex::new(errors),
         asked: AtomicUsize::new(0),
     };
-    let permits = Arc::new(Semaphore::new(8));
+    let permits = Permits::uncounted(8);
     tokio::select! {
         () = accept::run(&source, permits, tasks, |(), _permit| async {}) => {}
         () = end => {}

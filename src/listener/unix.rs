@@ -9,17 +9,16 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{UnixListener, UnixStream};
 
-use super::{BACKLOG, accept};
+use super::{
+    BACKLOG, accept,
+    permits::{Permit, Permits},
+};
 use crate::shutdown::Tasks;
 
 /// Owner and group may connect.
@@ -31,7 +30,7 @@ pub struct Accepted {
     /// Ready to read.
     pub stream: UnixStream,
     /// Counts the connection while it is held.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
 }
 
 /// A bound Unix socket that accepts nothing yet. Its file goes with it.
@@ -159,7 +158,7 @@ impl Listener {
         F: Fn(Accepted) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let permits = Arc::new(Semaphore::new(connections_max));
+        let permits = Permits::uncounted(connections_max);
         let serve = |stream, permit| serve(Accepted { stream, permit });
         accept::run(&self.socket, permits, &tasks, serve).await;
     }

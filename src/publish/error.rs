@@ -60,6 +60,15 @@ pub enum Error {
     /// The request with the same id that this one waited for failed.
     #[error("the first request with this id failed: try again")]
     FirstFailed,
+    /// The namespace of the channel does not offer this.
+    #[error("not available in the namespace of this channel")]
+    NotAvailable,
+    /// What is asked for can't be told from this position on.
+    #[error("unrecoverable position")]
+    Unrecoverable,
+    /// As many revocations are in force as may be.
+    #[error("realtime.revocations_max is reached: try again later, or raise it")]
+    RevocationsFull,
     /// The process stops.
     #[error("stopping: try again")]
     Stopping,
@@ -84,6 +93,9 @@ impl Error {
             Self::BeforeStart { .. } => (StatusCode::SERVICE_UNAVAILABLE, 1006),
             Self::IdsFull => (StatusCode::SERVICE_UNAVAILABLE, 1007),
             Self::KeysFull => (StatusCode::SERVICE_UNAVAILABLE, 1012),
+            Self::NotAvailable => (StatusCode::BAD_REQUEST, 108),
+            Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
+            Self::RevocationsFull => (StatusCode::SERVICE_UNAVAILABLE, 1014),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
         }
@@ -113,6 +125,9 @@ impl Error {
             Self::BeforeStart { .. } => "before_start",
             Self::IdsFull => "ids_full",
             Self::KeysFull => "keys_full",
+            Self::NotAvailable => "not_available",
+            Self::Unrecoverable => "unrecoverable",
+            Self::RevocationsFull => "revocations_full",
             Self::TooLarge(_) => "too_large",
             Self::Incomplete => "incomplete",
             Self::Bad(_) => "bad",
@@ -132,6 +147,9 @@ impl From<Refused> for Error {
             Refused::BadName => Self::Bad("channel: 1 to 255 printable ASCII characters".into()),
             Refused::UnknownChannel => Self::UnknownChannel,
             Refused::KeysFull(_) => Self::KeysFull,
+            Refused::NotAvailable => Self::NotAvailable,
+            Refused::Unrecoverable => Self::Unrecoverable,
+            Refused::RevocationsFull => Self::RevocationsFull,
             Refused::Stopping => Self::Stopping,
         }
     }

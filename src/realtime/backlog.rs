@@ -3,9 +3,14 @@
 //! Two lanes: data keeps its order; control (ping, pong, close) overtakes data, but never tears a
 //! frame that was begun. Writes nothing itself.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{
+    collections::{HashSet, VecDeque},
+    io::IoSlice,
+};
 
 use bytes::{Buf, Bytes};
+
+use super::{item::Item, kind::Kind};
 
 /// Control frames that may wait; a peer that pings without reading is not answered further.
 const CONTROL_MAX: usize = 16;
@@ -13,6 +18,9 @@ const CONTROL_MAX: usize = 16;
 /// Frames handed to one write, and bytes: one TLS record.
 const SLICES_MAX: usize = 64;
 pub(super) const RECORD_MAX: usize = 16 << 10;
+
+/// As long as no more wait, each new one is compared with all; beyond, in passes over all.
+const COMPARED_SINGLY: usize = 64;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +33,19 @@ pub(super) struct Limits {
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Full;
 
-/// Frames due to one connection in one turn: one, nearly always, which then costs no memory.
+/// What is due to one connection in one turn: one item, nearly always, which then costs no memory.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    first: Option<Bytes>,
-    rest: Vec<Bytes>,
+    first: Option<Item>,
+    rest: Vec<Item>,
 }
 
 impl Due {
-    pub(super) fn push(&mut self, frame: Bytes) {
+    pub(super) fn push(&mut self, item: Item) {
         if self.first.is_none() {
-            self.first = Some(frame);
+            self.first = Some(item);
         } else {
-            self.rest.push(frame);
+            self.rest.push(item);
         }
     }
 
@@ -45,48 +53,62 @@ impl Due {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        let first = self.first.as_ref().map_or(0, Bytes::len);
-        first + self.rest.iter().map(Bytes::len).sum::<usize>()
+    pub(super) fn bytes(&self, kind: Kind) -> usize {
+        let items = self.first.iter().chain(&self.rest);
+        items.map(|item| item.bytes(kind).len()).sum()
     }
 
-    /// The one frame, or all of them back.
-    pub(super) fn single(self) -> Result<Bytes, Self> {
+    /// The one item, or all of them back.
+    pub(super) fn single(self) -> Result<Item, Self> {
         match self {
             Self {
-                first: Some(frame),
+                first: Some(item),
                 rest,
-            } if rest.is_empty() => Ok(frame),
+            } if rest.is_empty() => Ok(item),
             due => Err(due),
         }
     }
+
+    /// Without what is of `channel`.
+    pub(super) fn without(self, channel: &str) -> Self {
+        let mut left = Self::default();
+        for item in self.into_iter().filter_map(|item| item.without(channel)) {
+            left.push(item);
+        }
+        left
+    }
 }
 
-impl From<Bytes> for Due {
-    fn from(frame: Bytes) -> Self {
+impl From<Item> for Due {
+    fn from(item: Item) -> Self {
         Self {
-            first: Some(frame),
+            first: Some(item),
             rest: Vec::new(),
         }
     }
 }
 
 impl IntoIterator for Due {
-    type Item = Bytes;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Bytes>, std::vec::IntoIter<Bytes>>;
+    type Item = Item;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Item>, std::vec::IntoIter<Item>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.first.into_iter().chain(self.rest)
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backlog {
-    data: VecDeque<Bytes>,
+    kind: Kind,
+    data: VecDeque<Item>,
     data_bytes: usize,
+    /// Bytes of the first item that are written.
+    begun: usize,
     control: VecDeque<Bytes>,
     /// The lane whose front frame is partly written.
     torn: Option<Lane>,
+    /// Items after which all are compared with each other again.
+    compare_at: usize,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,28 +118,129 @@ enum Lane {
 }
 
 impl Backlog {
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            data: VecDeque::new(),
+            data_bytes: 0,
+            begun: 0,
+            control: VecDeque::new(),
+            torn: None,
+            compare_at: COMPARED_SINGLY,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.data.is_empty() && self.control.is_empty()
     }
 
-    /// Appends a data frame.
-    pub(super) fn push(&mut self, frame: Bytes, limits: Limits) -> Result<(), Full> {
-        let bytes = self.data_bytes + frame.len();
+    /// Appends a data frame; what it makes pointless is dropped first.
+    pub(super) fn push(&mut self, item: Item, limits: Limits) -> Result<(), Full> {
+        let item = self.conflate(item);
+        let bytes = self.data_bytes + item.bytes(self.kind).len();
         if self.data.len() >= limits.messages || bytes > limits.bytes {
             return Err(Full);
         }
         self.data_bytes = bytes;
-        self.data.push_back(frame);
+        self.data.push_back(item);
         Ok(())
     }
 
-    /// Puts what is left of a frame into an empty backlog; `begun` says whether part of it is
-    /// written, so that nothing may come between.
-    pub(super) fn restore(&mut self, frame: Bytes, begun: bool) {
+    /// Drops what waits of the channel and key of `item`; `item` itself, marked where something
+    /// was.
+    fn conflate(&mut self, item: Item) -> Item {
+        let Some(newer) = item.conflates() else {
+            return item;
+        };
+        if self.data.len() >= self.compare_at {
+            self.compare_all();
+            self.compare_at = COMPARED_SINGLY.max(2 * self.data.len());
+        }
+        if self.data.len() > COMPARED_SINGLY {
+            return item;
+        }
+        let first = usize::from(self.torn == Some(Lane::Data));
+        let place = self.data.iter().skip(first).rposition(|waiting| {
+            waiting.conflates().is_some_and(|older| {
+                older.channel.name == newer.channel.name && older.key() == newer.key()
+            })
+        });
+        let Some(dropped) = place.and_then(|place| self.data.remove(place + first)) else {
+            return item;
+        };
+        self.data_bytes -= dropped.bytes(self.kind).len();
+        Item::Conflated(std::sync::Arc::clone(newer))
+    }
+
+    /// Drops all that a later one of the same channel and key makes pointless.
+    fn compare_all(&mut self) {
+        let first = usize::from(self.torn == Some(Lane::Data));
+        let mut newest = HashSet::new();
+        let mut skipped = HashSet::new();
+        let waiting = std::mem::take(&mut self.data);
+        let count = waiting.len();
+        let mut kept = VecDeque::with_capacity(count);
+        for (n, item) in waiting.into_iter().enumerate().rev() {
+            let name = item.conflates().filter(|_| n >= first).map(|broadcast| {
+                let key = broadcast.key().map(Box::<str>::from);
+                (std::sync::Arc::clone(&broadcast.channel.name), key)
+            });
+            match name {
+                Some(name) if newest.contains(&name) => {
+                    self.data_bytes -= item.bytes(self.kind).len();
+                    skipped.insert(name);
+                }
+                Some(name) => {
+                    newest.insert(name);
+                    kept.push_front(item);
+                }
+                None => kept.push_front(item),
+            }
+        }
+        self.data = kept;
+        self.mark(&skipped);
+    }
+
+    /// Marks the items whose earlier ones were skipped.
+    fn mark(&mut self, skipped: &HashSet<(std::sync::Arc<str>, Option<Box<str>>)>) {
+        let kind = self.kind;
+        for item in &mut self.data {
+            let Item::Shared(broadcast) = item else {
+                continue;
+            };
+            let key = broadcast.key().map(Box::<str>::from);
+            let name = (std::sync::Arc::clone(&broadcast.channel.name), key);
+            if broadcast.conflates() && skipped.contains(&name) {
+                let marked = Item::Conflated(std::sync::Arc::clone(broadcast));
+                self.data_bytes += marked.bytes(kind).len();
+                self.data_bytes -= item.bytes(kind).len();
+                *item = marked;
+            }
+        }
+    }
+
+    /// Puts an item into an empty backlog of which `begun` bytes are written.
+    pub(super) fn restore(&mut self, item: Item, begun: usize) {
         debug_assert!(self.is_empty());
-        self.data_bytes = frame.len();
-        self.data.push_back(frame);
-        self.torn = begun.then_some(Lane::Data);
+        self.data_bytes = item.bytes(self.kind).len() - begun;
+        self.data.push_back(item);
+        self.begun = begun;
+        self.torn = (begun > 0).then_some(Lane::Data);
+    }
+
+    /// Drops what waits of `channel`, but for a frame that was begun.
+    pub(super) fn forbid(&mut self, channel: &str) {
+        let first = usize::from(self.torn == Some(Lane::Data));
+        let waiting = std::mem::take(&mut self.data);
+        let kept = waiting.into_iter().enumerate().filter_map(|(n, item)| {
+            if n < first {
+                Some(item)
+            } else {
+                item.without(channel)
+            }
+        });
+        self.data = kept.collect();
+        self.count_bytes();
     }
 
     /// Appends a control frame; drops it where too many wait, since the peer reads none of them.
@@ -134,8 +257,14 @@ impl Backlog {
             .truncate(usize::from(self.torn == Some(Lane::Data)));
         self.control
             .truncate(usize::from(self.torn == Some(Lane::Control)));
-        self.data_bytes = self.data.iter().map(Bytes::len).sum();
+        self.count_bytes();
         self.control.push_back(frame);
+    }
+
+    fn count_bytes(&mut self) {
+        let items = self.data.iter();
+        let all: usize = items.map(|item| item.bytes(self.kind).len()).sum();
+        self.data_bytes = all - self.begun;
     }
 
     /// Bytes of data that wait.
@@ -159,42 +288,73 @@ impl Backlog {
         }
     }
 
-    fn in_order(&self) -> impl Iterator<Item = &Bytes> {
-        let begun = usize::from(self.torn == Some(Lane::Data));
-        let first = self.data.iter().take(begun);
-        let rest = self.data.iter().skip(begun);
-        first.chain(&self.control).chain(rest)
+    fn in_order(&self) -> impl Iterator<Item = &[u8]> {
+        let torn = usize::from(self.torn == Some(Lane::Data));
+        let first = self.data.iter().take(torn).map(move |item| {
+            let bytes = &item.bytes(self.kind)[..];
+            bytes.get(self.begun..).unwrap_or_default()
+        });
+        let rest = self
+            .data
+            .iter()
+            .skip(torn)
+            .map(|item| &item.bytes(self.kind)[..]);
+        first
+            .chain(self.control.iter().map(|frame| &frame[..]))
+            .chain(rest)
     }
 
     /// Takes `written` bytes off the front, in the order in which [`Backlog::slices`] gave them.
     pub(super) fn advance(&mut self, mut written: usize) {
         while written > 0 {
             let data_first = self.torn == Some(Lane::Data) || self.control.is_empty();
-            let (lane, queue) = if data_first {
-                (Lane::Data, &mut self.data)
+            let taken = if data_first {
+                self.advance_data(written)
             } else {
-                (Lane::Control, &mut self.control)
+                self.advance_control(written)
             };
-            let Some(front) = queue.front_mut() else {
+            if taken == 0 {
                 return;
-            };
-            let taken = front.len().min(written);
-            front.advance(taken);
+            }
             written -= taken;
-            if lane == Lane::Data {
-                self.data_bytes -= taken;
-            }
-            if front.is_empty() {
-                queue.pop_front();
-                self.torn = None;
-            } else {
-                self.torn = Some(lane);
-            }
         }
         if self.is_empty() {
             // An idle connection keeps no queue.
-            *self = Self::default();
+            *self = Self::new(self.kind);
         }
+    }
+
+    fn advance_data(&mut self, written: usize) -> usize {
+        let Some(front) = self.data.front() else {
+            return 0;
+        };
+        let left = front.bytes(self.kind).len() - self.begun;
+        let taken = left.min(written);
+        self.data_bytes -= taken;
+        if taken == left {
+            self.data.pop_front();
+            self.begun = 0;
+            self.torn = None;
+        } else {
+            self.begun += taken;
+            self.torn = Some(Lane::Data);
+        }
+        taken
+    }
+
+    fn advance_control(&mut self, written: usize) -> usize {
+        let Some(front) = self.control.front_mut() else {
+            return 0;
+        };
+        let taken = front.len().min(written);
+        front.advance(taken);
+        if front.is_empty() {
+            self.control.pop_front();
+            self.torn = None;
+        } else {
+            self.torn = Some(Lane::Control);
+        }
+        taken
     }
 }
 
@@ -207,6 +367,10 @@ mod tests {
         messages: 3,
     };
 
+    fn own(bytes: &'static [u8]) -> Item {
+        Item::Own(Bytes::from_static(bytes))
+    }
+
     fn next(backlog: &Backlog) -> Vec<u8> {
         let mut slices = Vec::new();
         backlog.slices(&mut slices);
@@ -214,11 +378,9 @@ mod tests {
     }
 
     fn data(frames: &[&'static str]) -> Backlog {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Kind::Protocol);
         for frame in frames {
-            backlog
-                .push(Bytes::from_static(frame.as_bytes()), LIMITS)
-                .unwrap();
+            backlog.push(own(frame.as_bytes()), LIMITS).unwrap();
         }
         backlog
     }
@@ -257,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_close_has_room_however_many_control_frames_wait() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Kind::Protocol);
         for _ in 0..100 {
             backlog.push_control(Bytes::from_static(b"PONG"));
         }
@@ -269,25 +431,32 @@ mod tests {
     #[test]
     fn the_bounds_hold_in_messages_and_in_bytes() {
         let mut backlog = data(&["1", "2", "3"]);
-        assert_eq!(backlog.push(Bytes::from_static(b"4"), LIMITS), Err(Full));
-        let mut backlog = Backlog::default();
-        assert_eq!(backlog.push(Bytes::from(vec![0; 101]), LIMITS), Err(Full));
-        backlog.push(Bytes::from(vec![0; 100]), LIMITS).unwrap();
+        assert_eq!(backlog.push(own(b"4"), LIMITS), Err(Full));
+        let mut backlog = Backlog::new(Kind::Protocol);
+        assert_eq!(
+            backlog.push(Item::Own(Bytes::from(vec![0; 101])), LIMITS),
+            Err(Full)
+        );
+        backlog
+            .push(Item::Own(Bytes::from(vec![0; 100])), LIMITS)
+            .unwrap();
         backlog.advance(1);
-        backlog.push(Bytes::from_static(b"1"), LIMITS).unwrap();
+        backlog.push(own(b"1"), LIMITS).unwrap();
     }
 
     #[test]
     fn one_write_takes_at_most_a_record() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new(Kind::Protocol);
         let limits = Limits {
             bytes: 1 << 20,
             messages: 9,
         };
         backlog
-            .push(Bytes::from(vec![0; RECORD_MAX - 1]), limits)
+            .push(Item::Own(Bytes::from(vec![0; RECORD_MAX - 1])), limits)
             .unwrap();
-        backlog.push(Bytes::from(vec![1; 10]), limits).unwrap();
+        backlog
+            .push(Item::Own(Bytes::from(vec![1; 10])), limits)
+            .unwrap();
         assert_eq!(next(&backlog).len(), RECORD_MAX);
     }
 }

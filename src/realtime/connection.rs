@@ -1,11 +1,15 @@
-//! One browser as the hub and its own task share it: what it speaks, how bytes leave, whether it
-//! is closing.
+//! One browser as the hub and its own task share it: who it is, how bytes leave, whether it is
+//! closing.
 //!
 //! Everything that is written to a browser goes through here; nothing is read.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use tokio::sync::OwnedSemaphorePermit;
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
 
 use super::{
     Metrics,
@@ -13,9 +17,12 @@ use super::{
     close::Close,
     direct::{Delivery, Direct},
     frame,
+    item::Item,
     kind::Kind,
     queued::Queued,
+    seats::Permit,
 };
+use crate::broker::SiteId;
 
 /// How bytes leave.
 #[derive(Debug)]
@@ -30,14 +37,37 @@ pub(super) enum Outgoing {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) kind: Kind,
+    pub(super) site: SiteId,
     pub(super) shard: usize,
+    /// Whether a plain stream is told its positions.
+    pub(super) positions: bool,
     /// Where the shard keeps it; only the shard looks.
     pub(super) slot: AtomicUsize,
     /// Set before its leave is sent; a shard that sees it takes nothing on any more.
     pub(super) left: AtomicBool,
+    /// Once it is known; a plain stream without a token stays nobody.
+    identity: OnceLock<Box<Identity>>,
     outgoing: Outgoing,
     metrics: Metrics,
-    _seat: OwnedSemaphorePermit,
+    _seat: Option<Permit>,
+}
+
+/// Names one connection of the protocol; a random UUID, which proves nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct ClientId(u128);
+
+/// Who a connection is.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) client: ClientId,
+    /// Empty for whoever brought no token.
+    pub(super) user: Arc<str>,
+    /// The WordPress session that its token belongs to.
+    pub(super) sid: Option<Box<str>>,
+    /// What the token says of its bearer, as JSON.
+    pub(super) info: Option<Box<str>>,
+    /// The Unix second in which its token was issued; 0 where that is not known.
+    issued: AtomicU64,
 }
 
 /// No slot yet.
@@ -45,22 +75,35 @@ pub(super) const NO_SLOT: usize = usize::MAX;
 
 impl Connection {
     pub(super) fn new(
-        kind: Kind,
-        shard: usize,
+        (kind, positions): (Kind, bool),
+        (site, shard): (SiteId, usize),
         outgoing: Outgoing,
         metrics: Metrics,
-        seat: OwnedSemaphorePermit,
+        seat: Option<Permit>,
     ) -> Self {
         metrics.connections.inc();
         Self {
             kind,
+            site,
             shard,
+            positions,
             slot: AtomicUsize::new(NO_SLOT),
             left: AtomicBool::new(false),
+            identity: OnceLock::new(),
             outgoing,
             metrics,
             _seat: seat,
         }
+    }
+
+    /// Says who it is; once.
+    pub(super) fn identify(&self, identity: Identity) {
+        // A second one can't be: the connect command is taken once.
+        let _ = self.identity.set(Box::new(identity));
+    }
+
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.identity.get().map(|identity| &**identity)
     }
 
     /// Hands frames over; a connection that can't take them is closed as slow.
@@ -70,18 +113,35 @@ impl Connection {
             Outgoing::Queued(queued) => queued.deliver(due),
         };
         if delivery == Delivery::Slow {
-            self.close(Close::Slow);
+            self.close(&Close::Slow);
         }
     }
 
     /// Closes the connection; the first reason wins.
-    pub(super) fn close(&self, reason: Close) {
+    pub(super) fn close(&self, reason: &Close) {
         let first = match &self.outgoing {
             Outgoing::Direct(direct) => direct.close(reason.frame(self.kind)),
-            Outgoing::Queued(queued) => queued.end(),
+            Outgoing::Queued(queued) if self.kind == Kind::EventStream => queued.end(None),
+            Outgoing::Queued(queued) => queued.end(Some(reason.frame(self.kind))),
         };
         if first {
             self.metrics.closed(reason);
+        }
+    }
+
+    /// Lets nothing of `channel` leave any more, until [`Connection::permit`].
+    pub(super) fn forbid(&self, channel: &str) {
+        match &self.outgoing {
+            Outgoing::Direct(direct) => direct.forbid(channel),
+            Outgoing::Queued(queued) => queued.forbid(channel),
+        }
+    }
+
+    /// Takes one [`Connection::forbid`] back.
+    pub(super) fn permit(&self, channel: &str) {
+        match &self.outgoing {
+            Outgoing::Direct(direct) => direct.permit(channel),
+            Outgoing::Queued(queued) => queued.permit(channel),
         }
     }
 
@@ -89,8 +149,7 @@ impl Connection {
     pub(super) fn waiting(&self) -> usize {
         match &self.outgoing {
             Outgoing::Direct(direct) => direct.waiting(),
-            // Never subscribes after its beginning.
-            Outgoing::Queued(_) => 0,
+            Outgoing::Queued(queued) => queued.waiting(),
         }
     }
 
@@ -120,9 +179,22 @@ impl Connection {
         self.left.store(true, Ordering::Release);
     }
 
+    /// There is no place for its subscription. A client of the protocol is told in words; a plain
+    /// stream would wait for events in vain.
+    pub(super) fn lacks_subscription(&self) {
+        self.metrics.subscription_refused();
+        if self.kind != Kind::Protocol {
+            self.close(&Close::LimitExceeded);
+        }
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
     /// A message to a client of the protocol.
     pub(super) fn say(&self, json: &[u8]) {
-        self.deliver(Due::from(frame::text(json)));
+        self.deliver(Due::from(Item::Own(frame::text(json))));
     }
 }
 
@@ -132,21 +204,79 @@ impl Drop for Connection {
     }
 }
 
-/// A random UUID (RFC 9562 version 4): names a client, proves nothing.
-pub(super) fn random_id() -> String {
-    let mut bytes = [0; 16];
-    // Without random bytes the name is not unique; nothing relies on that yet.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    let n = u128::from_be_bytes(bytes);
-    let n = n & !(0xf000 << 64) & !(0xc << 60) | (0x4000 << 64) | (0x8 << 60);
-    let hex = format!("{n:032x}");
-    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
-    [
-        part(0..8),
-        part(8..12),
-        part(12..16),
-        part(16..20),
-        part(20..32),
-    ]
-    .join("-")
+impl Identity {
+    pub(super) fn new(user: &str, sid: Option<Box<str>>, info: Option<Box<str>>) -> Self {
+        Self {
+            client: ClientId::random(),
+            user: user.into(),
+            sid,
+            info,
+            issued: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.user.is_empty()
+    }
+
+    /// When the token was issued that holds now.
+    pub(super) fn issued(&self) -> u64 {
+        self.issued.load(Ordering::Relaxed)
+    }
+
+    /// Another token of the same user holds from now on.
+    pub(super) fn reissue(&self, issued: u64) {
+        self.issued.store(issued, Ordering::Relaxed);
+    }
+}
+
+impl ClientId {
+    /// RFC 9562, version 4.
+    fn random() -> Self {
+        let mut bytes = [0; 16];
+        // Without random bytes two connections would share a name: the later one takes the
+        // earlier one's place where connections are looked up by name.
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        let n = u128::from_be_bytes(bytes);
+        Self(n & !(0xf000 << 64) & !(0xc << 60) | (0x4000 << 64) | (0x8 << 60))
+    }
+
+    /// The id that is written `text`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let n = u128::from_str_radix(&text.replace('-', ""), 16).ok()?;
+        let id = Self(n);
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        let part = |range| hex.get::<std::ops::Range<usize>>(range).unwrap_or_default();
+        let (a, b, c) = (part(0..8), part(8..12), part(12..16));
+        write!(f, "{a}-{b}-{c}-{}-{}", part(16..20), part(20..32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let id = ClientId::random();
+        let text = id.to_string();
+        assert_eq!(ClientId::parse(&text), Some(id));
+        assert_eq!(text.as_bytes()[14], b'4', "{text}");
+        for wrong in [
+            "",
+            "x",
+            &text
+                .to_uppercase()
+                .replace(|c: char| c.is_ascii_digit(), "A"),
+            &text[1..],
+        ] {
+            assert_eq!(ClientId::parse(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -12,11 +12,15 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::{net::TcpStream, sync::Notify};
 use tokio_rustls::rustls::ServerConnection;
 
-use super::backlog::{Backlog, Due, Full, Limits, RECORD_MAX};
+use super::{
+    backlog::{Backlog, Due, Full, Limits, RECORD_MAX},
+    item::Item,
+    kind::Kind,
+};
 
 /// Bytes taken from the socket in one go.
 const READ_MAX: usize = 4 << 10;
@@ -33,8 +37,11 @@ pub(super) struct Direct {
 
 #[derive(Debug)]
 struct Wire {
+    kind: Kind,
     sealer: Sealer,
     backlog: Backlog,
+    /// Channels of which nothing may leave any more, until the shard has heard of it.
+    forbidden: Vec<Box<str>>,
     /// Since when the socket takes nothing.
     stalled: Option<Instant>,
     phase: Phase,
@@ -81,13 +88,16 @@ impl Direct {
     pub(super) fn new(
         socket: TcpStream,
         tls: Option<Box<ServerConnection>>,
+        kind: Kind,
         limits: Limits,
     ) -> Self {
         Self {
             socket,
             wire: Mutex::new(Wire {
+                kind,
                 sealer: tls.map_or(Sealer::Plain, Sealer::Tls),
-                backlog: Backlog::default(),
+                backlog: Backlog::new(kind),
+                forbidden: Vec::new(),
                 stalled: None,
                 phase: Phase::Open,
             }),
@@ -102,26 +112,42 @@ impl Direct {
         if wire.phase != Phase::Open {
             return Delivery::Gone;
         }
-        let due = match due.single() {
-            Ok(frame) if wire.is_idle() => {
-                wire.begin(frame, &self.socket);
+        let due = match wire.permitted(due).single() {
+            Ok(item) if wire.is_idle() => {
+                wire.begin(item, &self.socket);
                 Due::default()
             }
-            Ok(frame) => Due::from(frame),
+            Ok(item) => Due::from(item),
             Err(due) => due,
         };
-        for frame in due {
-            if wire.backlog.push(frame.clone(), self.limits) == Err(Full) {
+        for item in due {
+            if wire.backlog.push(item.clone(), self.limits) == Err(Full) {
                 // What is waiting may fit the socket now.
                 if wire.flush(&self.socket).is_err() {
                     return self.flush_and_wake(wire);
                 }
-                if wire.backlog.push(frame, self.limits) == Err(Full) {
+                if wire.backlog.push(item, self.limits) == Err(Full) {
                     return Delivery::Slow;
                 }
             }
         }
         self.flush_and_wake(wire)
+    }
+
+    /// Lets nothing of `channel` leave any more, not even what waits.
+    pub(super) fn forbid(&self, channel: &str) {
+        let mut wire = self.lock();
+        wire.backlog.forbid(channel);
+        wire.forbidden.push(channel.into());
+    }
+
+    /// Takes one [`Direct::forbid`] back: the shard has ended the subscription.
+    pub(super) fn permit(&self, channel: &str) {
+        let mut wire = self.lock();
+        let place = wire.forbidden.iter().position(|name| **name == *channel);
+        if let Some(place) = place {
+            wire.forbidden.swap_remove(place);
+        }
     }
 
     /// Hands over a ping or pong, ahead of waiting data.
@@ -250,18 +276,24 @@ impl Wire {
         self.backlog.is_empty() && !sealed
     }
 
-    /// Writes or seals as much of `frame` as goes at once, past the backlog; the rest waits there.
+    /// `due` without what is of a forbidden channel.
+    fn permitted(&self, due: Due) -> Due {
+        let forbidden = self.forbidden.iter();
+        forbidden.fold(due, |due, channel| due.without(channel))
+    }
+
+    /// Writes or seals as much of `item` as goes at once, past the backlog; the rest waits there.
     /// For an idle connection, which is nearly every one in nearly every turn.
-    fn begin(&mut self, mut frame: Bytes, socket: &TcpStream) {
+    fn begin(&mut self, item: Item, socket: &TcpStream) {
+        let bytes = item.bytes(self.kind);
         let taken = match &mut self.sealer {
-            Sealer::Plain => socket.try_write(&frame),
-            Sealer::Tls(session) => session.writer().write(&frame),
+            Sealer::Plain => socket.try_write(bytes),
+            Sealer::Tls(session) => session.writer().write(bytes),
         };
         // An error shows again in the flush that follows.
         let taken = taken.unwrap_or(0);
-        frame.advance(taken);
-        if !frame.is_empty() {
-            self.backlog.restore(frame, taken > 0);
+        if taken < bytes.len() {
+            self.backlog.restore(item, taken);
         }
     }
 

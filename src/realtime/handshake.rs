@@ -10,7 +10,7 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::kind::Kind;
+use super::{kind::Kind, positions};
 use crate::exchange::{Failure, Origin, Request, Scheme};
 
 /// Appended to the key (RFC 6455 §1.3).
@@ -25,6 +25,12 @@ pub(super) struct Opening {
     pub(super) kind: Kind,
     /// The channels of a plain stream or of server-sent events.
     pub(super) channels: Vec<String>,
+    /// The token of a plain stream.
+    pub(super) token: Option<String>,
+    /// From where a plain stream is to go on.
+    pub(super) since: Option<String>,
+    /// Whether a plain stream is to be told its positions.
+    pub(super) positions: bool,
     /// The headers of a 101; empty for server-sent events.
     pub(super) headers: HeaderMap,
 }
@@ -36,28 +42,49 @@ pub(super) struct Opening {
 /// What the client is answered in place of the stream.
 pub(super) fn judge(request: &Request, allowed_origins: &[String]) -> Result<Opening, Failure> {
     check_origin(&request.head.headers, &request.origin, allowed_origins)?;
-    let channels = channels(request.head.uri.query().unwrap_or_default())?;
     if request.head.method != Method::GET {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         return Err(Failure::client(status, "method", &request.head.method));
     }
+    let query = request.head.uri.query().unwrap_or_default();
     let headers = &request.head.headers;
-    if !has_token(headers, &header::UPGRADE, "websocket") {
-        return event_stream(headers, channels);
-    }
-    let kind = if channels.is_empty() {
-        Kind::Protocol
-    } else {
-        Kind::Plain
+    let mut opening = Opening {
+        kind: Kind::Protocol,
+        channels: parameters(query, "channel")?,
+        token: None,
+        since: parameters(query, "since")?.pop(),
+        positions: parameters(query, "position")? == ["1"],
+        headers: HeaderMap::new(),
     };
-    Ok(Opening {
-        kind,
-        channels,
-        headers: upgrade(request)?,
-    })
+    if opening
+        .since
+        .as_ref()
+        .is_some_and(|id| id.len() > positions::TEXT_MAX)
+    {
+        return Err(bad("`since` is longer than any position"));
+    }
+    if !has_token(headers, &header::UPGRADE, "websocket") {
+        return event_stream(headers, opening);
+    }
+    if !opening.channels.is_empty() {
+        opening.kind = Kind::Plain;
+    }
+    opening.headers = upgrade(request)?;
+    let (offered, token) = subprotocol(headers)?;
+    if offered {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        opening.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    if token.is_some() && opening.kind == Kind::Protocol {
+        return Err(bad(
+            "a token comes in the connect command, or with ?channel=",
+        ));
+    }
+    opening.token = token.map(str::to_owned);
+    Ok(opening)
 }
 
-fn event_stream(headers: &HeaderMap, channels: Vec<String>) -> Result<Opening, Failure> {
+fn event_stream(headers: &HeaderMap, mut opening: Opening) -> Result<Opening, Failure> {
     if !has_token(headers, &header::ACCEPT, "text/event-stream") {
         let detail = "neither a WebSocket nor server-sent events were asked for";
         return Err(Failure::client(
@@ -66,14 +93,19 @@ fn event_stream(headers: &HeaderMap, channels: Vec<String>) -> Result<Opening, F
             detail,
         ));
     }
-    if channels.is_empty() {
+    if opening.channels.is_empty() {
         return Err(bad("server-sent events without ?channel="));
     }
-    Ok(Opening {
-        kind: Kind::EventStream,
-        channels,
-        headers: HeaderMap::new(),
-    })
+    opening.kind = Kind::EventStream;
+    opening.positions = true;
+    // What the browser has seen stands above what the page was made with.
+    if let Some(id) = single(headers, &HeaderName::from_static("last-event-id")) {
+        if id.len() > positions::TEXT_MAX {
+            return Err(bad("`Last-Event-ID` is longer than any position"));
+        }
+        opening.since = Some(id.to_owned());
+    }
+    Ok(opening)
 }
 
 fn upgrade(request: &Request) -> Result<HeaderMap, Failure> {
@@ -101,28 +133,22 @@ fn upgrade(request: &Request) -> Result<HeaderMap, Failure> {
     let accept =
         HeaderValue::from_str(&accept(key)).map_err(|error| Failure::ours("accept", error))?;
     answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if subprotocol(headers)? {
-        let name = HeaderValue::from_static(SUBPROTOCOL);
-        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-    }
     Ok(answer)
 }
 
-/// Whether our subprotocol was offered; the token that may stand beside it is never echoed.
-fn subprotocol(headers: &HeaderMap) -> Result<bool, Failure> {
+/// Whether our subprotocol was offered, and the token beside it, which is never echoed.
+fn subprotocol(headers: &HeaderMap) -> Result<(bool, Option<&str>), Failure> {
     let mut offered = false;
+    let mut token = None;
     for name in tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
-        if name.starts_with("token.") {
-            // No site has token keys yet: a token can't hold.
-            return Err(Failure::client(
-                StatusCode::UNAUTHORIZED,
-                "token",
-                "invalid token",
-            ));
+        if let Some(text) = name.strip_prefix("token.")
+            && token.replace(text).is_some()
+        {
+            return Err(bad("two tokens in Sec-WebSocket-Protocol"));
         }
         offered |= name == SUBPROTOCOL;
     }
-    Ok(offered)
+    Ok((offered, token))
 }
 
 fn accept(key: &str) -> String {
@@ -169,18 +195,18 @@ fn is_own(origin: &str, own: &Origin) -> bool {
         && !origin.contains('@')
 }
 
-/// The `channel` parameters of a query, in order.
-fn channels(query: &str) -> Result<Vec<String>, Failure> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.strip_prefix("channel="))
-        .map(|value| {
-            let decoded = percent_decode_str(value).decode_utf8();
-            decoded
-                .map(String::from)
-                .map_err(|_| bad("a channel name that is not UTF-8"))
-        })
-        .collect()
+/// The parameters of a query called `name`, in order.
+fn parameters(query: &str, name: &str) -> Result<Vec<String>, Failure> {
+    let values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then_some(value)
+    });
+    let decoded = values.map(|value| {
+        let decoded = percent_decode_str(value).decode_utf8();
+        let text = decoded.map_err(|_| bad(&format!("`{name}` is not UTF-8")))?;
+        Ok(text.into_owned())
+    });
+    decoded.collect()
 }
 
 fn bad(detail: &str) -> Failure {

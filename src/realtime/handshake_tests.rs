@@ -169,5 +169,24 @@ fn our_subprotocol_is_echoed_and_a_token_never_is() {
     .unwrap();
     assert_eq!(opening.headers["sec-websocket-protocol"], "sidewire");
     let token = with(&[("sec-websocket-protocol", "sidewire, token.abc")]);
-    assert_eq!(status(&request("/realtime?channel=site", &token)), 401);
+    let opening = judge(&request("/realtime?channel=site", &token), &[]).unwrap();
+    assert_eq!(opening.headers["sec-websocket-protocol"], "sidewire");
+    assert_eq!(opening.token.as_deref(), Some("abc"));
+    // The protocol has a place of its own for it.
+    assert_eq!(status(&request("/realtime", &token)), 400);
+    let two = with(&[("sec-websocket-protocol", "token.abc, token.def")]);
+    assert_eq!(status(&request("/realtime?channel=site", &two)), 400);
+}
+
+#[test]
+fn a_plain_stream_says_from_where_it_goes_on() {
+    let headers = with(&[]);
+    let uri = "/realtime?channel=site&since=a%2Cb&position=1";
+    let opening = judge(&request(uri, &headers), &[]).unwrap();
+    assert_eq!(opening.since.as_deref(), Some("a,b"));
+    assert!(opening.positions);
+    let opening = judge(&request("/realtime?channel=site", &headers), &[]).unwrap();
+    assert_eq!((opening.since, opening.positions), (None, false));
+    let long = format!("/realtime?channel=site&since={}", "x".repeat(16_385));
+    assert_eq!(status(&request(&long, &headers)), 400);
 }

@@ -13,6 +13,7 @@ use super::close::Close;
 pub struct Metrics {
     pub(super) connections: Gauge,
     pub(super) subscriptions: Gauge,
+    subscriptions_refused: Counter,
     pub(super) messages: Counter,
     pub(super) writes: Counter,
     pub(super) gaps: Counter,
@@ -38,6 +39,11 @@ impl Metrics {
             "realtime_subscriptions",
             "Subscriptions of all connections",
             metrics.subscriptions.clone(),
+        );
+        registry.register(
+            "realtime_subscriptions_refused",
+            "Subscriptions refused since realtime.subscriptions_max was reached",
+            metrics.subscriptions_refused.clone(),
         );
         registry.register(
             "realtime_messages",
@@ -67,9 +73,13 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn closed(&self, close: Close) {
+    pub(super) fn closed(&self, close: &Close) {
         let reason = close.label();
         self.closes.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(super) fn subscription_refused(&self) {
+        self.subscriptions_refused.inc();
     }
 
     pub(super) fn refused(&self, reason: &'static str) {

@@ -3,49 +3,69 @@
 //! [`Realtime::admit`] decides over a request; [`Seat::open`] takes its socket over. Publishers
 //! come in by [`Realtime::publish`]. HTTP, TLS handshakes and signatures are the work of others.
 
+mod age;
+mod allowance;
+mod api;
 mod backlog;
+mod broadcast;
 mod channel;
+mod client;
+mod clock;
 mod close;
+mod closing;
 mod connection;
 mod direct;
 mod event_stream;
 mod frame;
 mod handshake;
 mod hub;
+mod item;
 mod kind;
 mod metrics;
+mod notice;
+mod plain;
+mod positions;
+mod presence;
 mod protocol;
 mod queued;
+mod quota;
+mod seats;
 mod session;
 mod shard;
+mod subscriptions;
+mod users;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
+pub use api::{Disconnect, Presence, Status};
 use backlog::Limits;
 use bytes::Bytes;
 use channel::Rules;
+use client::Client;
+use clock::Clock;
+use closing::Pace;
 use connection::{Connection, Outgoing};
 use direct::Direct;
-use event_stream::EventStream;
-use handshake::Opening;
-use http::{StatusCode, header};
-use http_body_util::BodyExt;
+use http::StatusCode;
 pub use hub::Refused;
-use hub::{Hub, MAILBOX, Mail, Mailbox, Subscription};
+use hub::{Hub, MAILBOX, Mailbox};
 use kind::Kind;
 pub use metrics::Metrics;
-use queued::Queued;
+use plain::Stream;
+use seats::{Address, Permit, Seats};
 use session::Session;
 use shard::Shard;
-use slab::Slab;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
+    time::{Instant, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
+pub use users::Target;
 
 use crate::{
-    broker::{Draft, Published, SiteId, memory::Memory},
+    auth::token::Keys,
+    broker::{SiteId, memory::Memory},
     config,
     exchange::{self, Failure, Request, Response},
     shutdown::Tasks,
@@ -59,8 +79,7 @@ pub struct Realtime(Arc<Inner>);
 struct Inner {
     config: Arc<config::Realtime>,
     hub: Arc<Hub>,
-    allowed_origins: Box<[Vec<String>]>,
-    seats: Arc<Semaphore>,
+    seats: Seats,
     tasks: Tasks,
     metrics: Metrics,
 }
@@ -94,57 +113,62 @@ pub struct Seat {
     realtime: Realtime,
     site: SiteId,
     kind: Kind,
-    channels: Vec<String>,
-    permit: OwnedSemaphorePermit,
+    stream: Box<Stream>,
+    permit: Permit,
 }
 
 impl Realtime {
-    /// Starts the shards as tasks of `tasks`, which also owns every connection.
+    /// Starts the shards as tasks of `tasks`, which also owns every connection. Each site comes
+    /// with the keys of its tokens.
     #[must_use]
     pub fn start(
         config: &config::Realtime,
-        sites: &[config::Site],
+        sites: Vec<(&config::Site, Keys)>,
         broker: &Arc<Memory>,
         tasks: Tasks,
         metrics: Metrics,
     ) -> Self {
+        let config = Arc::new(config.clone());
         let mut mailboxes = Vec::new();
-        for number in 0..config.shards {
+        let mut receivers = Vec::new();
+        for _ in 0..config.shards {
             let (mail, mail_receiver) = mpsc::channel(MAILBOX);
             let (control, control_receiver) = mpsc::unbounded_channel();
-            let shard = Shard {
-                number,
-                mail: mail_receiver,
-                control: control_receiver,
-                broker: Arc::clone(broker),
-                channels_per_connection_max: config.channels_per_connection_max,
-                metrics: metrics.clone(),
-                browsers: Slab::new(),
-                channels: Slab::new(),
-                names: HashMap::new(),
-                backlog_bytes_max: config.backlog_bytes_max.as_usize(),
-                touched: Vec::new(),
-                work: 0,
-                replied: 0,
-                stopping: false,
-            };
-            tasks.spawn(shard.run(tasks.clone()));
             mailboxes.push(Mailbox { mail, control });
+            receivers.push((mail_receiver, control_receiver));
         }
-        let rules = sites.iter().enumerate();
-        let rules = rules.map(|(n, site)| Arc::new(Rules::new(SiteId(n), &site.namespaces)));
-        let hub = Hub::new(mailboxes.into(), Arc::clone(broker), rules.collect());
+        let hub = Hub::new(
+            Arc::clone(&config),
+            mailboxes.into(),
+            Arc::clone(broker),
+            rules(sites),
+            Clock::System,
+        );
+        let hub = Arc::new(hub);
+        for (number, mailbox) in receivers.into_iter().enumerate() {
+            let shard = Shard::new(number, Arc::clone(&hub), mailbox, metrics.clone());
+            tasks.spawn(shard.run(tasks.clone()));
+        }
+        let (leaves, stopping) = (Arc::clone(&hub), tasks.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = leaves.announce_leaves() => {}
+                () = stopping.stopping() => {}
+            }
+        });
         Self(Arc::new(Inner {
-            config: Arc::new(config.clone()),
-            hub: Arc::new(hub),
-            allowed_origins: sites
-                .iter()
-                .map(|site| site.allowed_origins.clone())
-                .collect(),
-            seats: Arc::new(Semaphore::new(config.connections_max)),
+            seats: Seats::new(&config, Instant::now()),
+            config,
+            hub,
             tasks,
             metrics,
         }))
+    }
+
+    /// Has the rules of `sites` hold from now on: their namespaces, token keys and origins. The
+    /// same sites in the same order; no connection is closed.
+    pub fn reload(&self, sites: Vec<(&config::Site, Keys)>) {
+        self.0.hub.set_rules(rules(sites));
     }
 
     /// Decides over a request to the realtime path of the site numbered `site`.
@@ -161,86 +185,30 @@ impl Realtime {
     }
 
     fn decide(&self, site: SiteId, request: &Request) -> Result<Admission, Failure> {
-        let origins = self.0.allowed_origins.get(site.0);
-        let opening = handshake::judge(request, origins.map_or(&[], Vec::as_slice))?;
-        self.check_channels(site, &opening)?;
-        let permit = Arc::clone(&self.0.seats).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Failure::client(
-                status,
-                "connections_max",
-                "realtime.connections_max is reached",
-            )
-        })?;
-        if opening.kind == Kind::EventStream {
+        let rules = self.0.hub.rules(site);
+        let origins = rules.as_ref().map(|rules| rules.allowed_origins.as_slice());
+        let mut opening = handshake::judge(request, origins.unwrap_or_default())?;
+        let headers = std::mem::take(&mut opening.headers);
+        let kind = opening.kind;
+        let stream = self.stream(site, opening)?;
+        let address = Address::of(&request.origin);
+        let permit = self.0.seats.take(address, Instant::now())?;
+        if kind == Kind::EventStream {
             return self
-                .event_stream(site, &opening, permit)
+                .event_stream(site, stream, permit)
                 .map(Admission::Answer);
         }
         let mut response = Response::new(exchange::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = opening.headers;
+        *response.headers_mut() = headers;
         let seat = Seat {
             realtime: self.clone(),
             site,
-            kind: opening.kind,
-            channels: opening.channels,
+            kind,
+            stream: Box::new(stream),
             permit,
         };
         Ok(Admission::Upgrade { response, seat })
-    }
-
-    /// A plain stream learns before it opens that a channel is not for it.
-    fn check_channels(&self, site: SiteId, opening: &Opening) -> Result<(), Failure> {
-        let most = self.0.config.channels_per_connection_max;
-        if opening.channels.len() > most {
-            let detail = "more channels than realtime.channels_per_connection_max";
-            return Err(Failure::client(
-                StatusCode::BAD_REQUEST,
-                "channels_max",
-                detail,
-            ));
-        }
-        let rules = self.0.hub.rules(site);
-        for channel in &opening.channels {
-            let public = rules.map(|rules| rules.public(channel).is_ok());
-            if public != Some(true) {
-                return Err(Failure::client(StatusCode::FORBIDDEN, "channel", channel));
-            }
-        }
-        Ok(())
-    }
-
-    fn event_stream(
-        &self,
-        site: SiteId,
-        opening: &Opening,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Response, Failure> {
-        let inner = &self.0;
-        let outgoing = Outgoing::Queued(Queued::new(self.limits()));
-        let connection = self.connection(Kind::EventStream, outgoing, permit);
-        let leave = inner.hub.leave(&connection);
-        let mut mails = vec![Mail::Join(Arc::clone(&connection))];
-        let wishes = self.subscriptions(site, &connection, &opening.channels);
-        mails.extend(wishes.into_iter().map(Mail::Subscribe));
-        for mail in mails {
-            if !inner.hub.try_mail(connection.shard, mail) {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                return Err(Failure::client(
-                    status,
-                    "busy",
-                    "the shard's mailbox is full",
-                ));
-            }
-        }
-        let body = EventStream::new(connection, inner.config.ping_interval, leave);
-        let response = http::Response::builder()
-            .header(header::CONTENT_TYPE, "text/event-stream")
-            .header(header::CACHE_CONTROL, "no-store")
-            .body(body.boxed_unsync());
-        response.map_err(|error| Failure::ours("event_stream", error))
     }
 
     fn limits(&self) -> Limits {
@@ -252,60 +220,43 @@ impl Realtime {
 
     fn connection(
         &self,
-        kind: Kind,
+        (kind, positions): (Kind, bool),
+        site: SiteId,
         outgoing: Outgoing,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Arc<Connection> {
         let shard = self.0.hub.next_shard();
         let metrics = self.0.metrics.clone();
-        Arc::new(Connection::new(kind, shard, outgoing, metrics, permit))
+        let (kind, place) = ((kind, positions), (site, shard));
+        Arc::new(Connection::new(
+            kind,
+            place,
+            outgoing,
+            metrics,
+            Some(permit),
+        ))
     }
 
-    fn subscriptions(
-        &self,
-        site: SiteId,
-        connection: &Arc<Connection>,
-        channels: &[String],
-    ) -> Vec<Subscription> {
-        let Some(rules) = self.0.hub.rules(site) else {
-            return Vec::new();
-        };
-        channels
-            .iter()
-            .filter_map(|channel| {
-                let known = rules.public(channel).ok()?;
-                Some(Subscription {
-                    connection: Arc::clone(connection),
-                    id: 0,
-                    history: known.history(),
-                    channel: known.name,
-                    since: None,
-                    strict: false,
-                })
-            })
-            .collect()
+    /// Tells every connection that the process stops, each in its own words, evenly over
+    /// `spread`; nobody new is let in meanwhile. Returns once the last one was told.
+    pub async fn close_all(&self, spread: Duration) {
+        let Inner { seats, hub, .. } = &*self.0;
+        seats.stop();
+        let pace = Pace::new(seats.taken(), spread);
+        for (due, left) in pace.batches(Instant::now()) {
+            sleep_until(due).await;
+            hub.stop(left);
+            if seats.taken() == 0 {
+                return;
+            }
+        }
     }
+}
 
-    /// Orders a publication and hands it to whoever follows the channel. Waits for no browser.
-    ///
-    /// `draft.data` must be one JSON value without raw newlines or carriage returns.
-    ///
-    /// # Errors
-    ///
-    /// Nothing was published then.
-    pub async fn publish(
-        &self,
-        site: SiteId,
-        channel: &str,
-        draft: Draft,
-    ) -> Result<Published, Refused> {
-        self.0.hub.publish(site, channel, draft).await
-    }
-
-    /// Tells every connection that the process stops, each in its own words.
-    pub fn close_all(&self) {
-        self.0.hub.stop();
-    }
+fn rules(sites: Vec<(&config::Site, Keys)>) -> Box<[Arc<Rules>]> {
+    let each = sites.into_iter().enumerate();
+    let each = each.map(|(n, (site, keys))| Arc::new(Rules::new(SiteId(n), site, keys)));
+    each.collect()
 }
 
 impl Seat {
@@ -316,13 +267,10 @@ impl Seat {
             realtime,
             site,
             kind,
-            channels,
+            stream,
             permit,
         } = self;
         let inner = &realtime.0;
-        let Some(rules) = inner.hub.rules(site) else {
-            return;
-        };
         let (tcp, tls) = match socket {
             Socket::Plain(tcp) => (tcp, None),
             Socket::Tls(stream) => {
@@ -332,11 +280,12 @@ impl Seat {
         };
         // What the kernel buffers is out of the backlog's reach; keep it small.
         let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(16 << 10);
-        let direct = Direct::new(tcp, tls, realtime.limits());
-        let connection = realtime.connection(kind, Outgoing::Direct(direct), permit);
-        let wishes = realtime.subscriptions(site, &connection, &channels);
-        let (hub, config) = (Arc::clone(&inner.hub), Arc::clone(&inner.config));
-        let session = Session::new(connection, hub, Arc::clone(rules), config);
+        let direct = Direct::new(tcp, tls, kind, realtime.limits());
+        let kind = (kind, stream.positions);
+        let connection = realtime.connection(kind, site, Outgoing::Direct(direct), permit);
+        let mut client = Client::new(Arc::clone(&connection), Arc::clone(&inner.hub));
+        let wishes = stream.begin(&mut client);
+        let session = Session::new(client, Arc::clone(&inner.hub));
         inner.tasks.spawn(session.run(wishes, read_ahead));
     }
 }

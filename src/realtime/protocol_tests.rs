@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    broker::{ChannelName, Draft, History, SiteId, memory},
+    broker::{ChannelName, Draft, History, Position, Publication, SiteId, memory},
     config,
 };
 
@@ -34,7 +34,7 @@ fn publications(count: usize) -> (Vec<Arc<Publication>>, Position) {
             ..Draft::default()
         };
         broker
-            .publish(&channel, draft, history, |_, p| list.push(Arc::clone(p)))
+            .publish(&channel, draft, history, |_, _, p| list.push(Arc::clone(p)))
             .unwrap();
     }
     (list, broker.position(&channel))
@@ -77,103 +77,192 @@ fn what_is_not_a_command_is_an_error() {
 }
 
 #[test]
-fn commands_that_are_not_offered_get_their_code() {
-    for (command, code) in [
+fn every_command_is_told_from_the_others() {
+    for (command, name) in [
         (
-            &b"{\"id\":4,\"publish\":{\"channel\":\"c\",\"data\":{}}}"[..],
-            103,
+            "\"connect\":{\"subs\":{\"post:1\":{\"recover\":true,\"offset\":7,\"epoch\":\"e\"}}}",
+            "Connect",
         ),
-        (b"{\"id\":4,\"rpc\":{\"method\":\"m\"}}", 108),
-        (b"{\"id\":4,\"history\":{}}", 108),
-        (b"{\"id\":4,\"presence\":{}}", 108),
-        (b"{\"id\":4,\"unheard_of\":{}}", 104),
+        ("\"subscribe\":{\"channel\":\"c\"}", "Subscribe"),
+        ("\"unsubscribe\":{\"channel\":\"c\"}", "Unsubscribe"),
+        (
+            "\"publish\":{\"channel\":\"c\",\"data\":{\"a\":1}}",
+            "Publish",
+        ),
+        ("\"presence\":{\"channel\":\"c\"}", "Presence("),
+        ("\"presence_stats\":{\"channel\":\"c\"}", "PresenceStats"),
+        (
+            "\"history\":{\"channel\":\"c\",\"limit\":-1,\"since\":{\"offset\":1,\"epoch\":\"e\"}}",
+            "History",
+        ),
+        ("\"refresh\":{\"token\":\"t\"}", "Refresh"),
+        (
+            "\"sub_refresh\":{\"channel\":\"c\",\"token\":\"t\"}",
+            "SubRefresh",
+        ),
+        ("\"ping\":{}", "Ping"),
+        ("\"send\":{\"data\":1}", "Send"),
+        ("\"rpc\":{\"method\":\"m\"}", "Refused(NotAvailable)"),
+        ("\"unheard_of\":{}", "Refused(MethodNotFound)"),
     ] {
-        let command = commands(command).next().unwrap().unwrap();
-        let Request::Refused(error) = command.request() else {
-            panic!()
-        };
-        assert_eq!(parsed(&refused(4, error))["error"]["code"], code);
+        let text = format!("{{\"id\":4,{command}}}");
+        let command = commands(text.as_bytes()).next().unwrap().unwrap();
+        let request = format!("{:?}", command.request());
+        assert!(request.starts_with(name), "{text}: {request}");
     }
 }
 
 #[test]
 fn replies_have_the_protocols_shape() {
-    let connect = parsed(&connected(1, "c-1", 25));
-    assert_eq!(connect["id"], 1);
-    assert_eq!(connect["connect"]["ping"], 25);
-    assert_eq!(connect["connect"]["pong"], true);
+    let facts = Connected {
+        client: "c-1".into(),
+        ping: 25,
+        ttl: Some(600),
+    };
+    let subs = [("post:\"1".into(), b"{\"offset\":1}".to_vec())];
+    let version = concat!("sidewire ", env!("CARGO_PKG_VERSION"));
     assert_eq!(
-        parsed(&unsubscribed(3)),
-        json!({"id": 3, "unsubscribe": {}})
+        parsed(&connected(1, &facts, &subs)),
+        json!({"id": 1, "connect": {"client": "c-1", "version": version, "ping": 25, "pong": true,
+            "expires": true, "ttl": 600, "subs": {"post:\"1": {"offset": 1}}}})
     );
+    let anonymous = Connected { ttl: None, ..facts };
+    let connect = parsed(&connected(1, &anonymous, &[]));
+    assert_eq!(connect["connect"].get("expires"), None);
+    for (reply, expected) in [
+        (unsubscribed(3), json!({"id": 3, "unsubscribe": {}})),
+        (published(3), json!({"id": 3, "publish": {}})),
+        (ponged(3), json!({"id": 3, "ping": {}})),
+        (
+            refreshed(3, "c-1", 60),
+            json!({"id": 3, "refresh": {"client": "c-1", "version": version, "expires": true, "ttl": 60}}),
+        ),
+        (
+            subscription_refreshed(3, 60),
+            json!({"id": 3, "sub_refresh": {"expires": true, "ttl": 60}}),
+        ),
+        (
+            presence(
+                3,
+                &[("c-1".into(), "{\"user\":\"7\",\"client\":\"c-1\"}".into())],
+            ),
+            json!({"id": 3, "presence": {"presence": {"c-1": {"user": "7", "client": "c-1"}}}}),
+        ),
+        (
+            presence(3, &[]),
+            json!({"id": 3, "presence": {"presence": {}}}),
+        ),
+        (
+            presence_stats(3, 2, 1),
+            json!({"id": 3, "presence_stats": {"num_clients": 2, "num_users": 1}}),
+        ),
+        (
+            refused(3, ErrorCode::PermissionDenied),
+            json!({"id": 3, "error": {"code": 103, "message": "permission denied"}}),
+        ),
+        (
+            refused(3, ErrorCode::Internal),
+            json!({"id": 3, "error": {"code": 100, "message": "internal server error", "temporary": true}}),
+        ),
+    ] {
+        assert_eq!(parsed(&reply), expected);
+    }
+}
+
+#[test]
+fn a_history_reply_holds_its_publications_and_the_position() {
+    let (list, position) = publications(1);
+    let epoch = position.epoch.to_string();
     assert_eq!(
-        parsed(&refused(2, ErrorCode::PermissionDenied)),
-        json!({"id": 2, "error": {"code": 103, "message": "permission denied"}})
+        parsed(&history(7, position, &list)),
+        json!({"id": 7, "history": {"publications": [
+            {"data": {"price": "9.90"}, "offset": 1, "tags": {"key": "26:price"}}],
+            "epoch": epoch, "offset": 1}})
     );
+    let empty = parsed(&history(7, position, &[]));
+    assert_eq!(empty["history"]["publications"], json!([]));
+}
+
+fn result(position: Position, recovery: Recovered<'_>) -> Value {
+    let subscribed = Subscribed {
+        position,
+        recoverable: true,
+        recovery,
+        ttl: None,
+    };
+    parsed(&subscribed.result())
 }
 
 #[test]
 fn a_plain_subscription_tells_the_position() {
     let (_, position) = publications(2);
-    let reply = parsed(&subscribed(
-        2,
-        &Subscribed {
-            position,
-            recoverable: true,
-            recovery: None,
-            asked: 0,
-        },
-    ));
     let epoch = position.epoch.to_string();
     assert_eq!(
-        reply,
-        json!({"id": 2, "subscribe": {"recoverable": true, "positioned": true, "epoch": epoch, "offset": 2}})
+        result(position, Recovered::NotAsked),
+        json!({"recoverable": true, "positioned": true, "epoch": epoch, "offset": 2})
     );
 }
 
 #[test]
 fn a_recovered_subscription_echoes_the_asked_offset_and_a_lost_one_the_current() {
     let (list, position) = publications(2);
-    let recovered = parsed(&subscribed(
-        2,
-        &Subscribed {
-            position,
-            recoverable: true,
-            recovery: Some(Some(&list)),
-            asked: 0,
-        },
-    ));
-    assert_eq!(recovered["subscribe"]["offset"], 0);
-    assert_eq!(recovered["subscribe"]["recovered"], true);
+    let recovered = result(position, Recovered::All(0, &list));
+    assert_eq!(recovered["offset"], 0);
+    assert_eq!(recovered["recovered"], true);
     assert_eq!(
-        recovered["subscribe"]["publications"][1],
+        recovered["publications"][1],
         json!({"data": {"price": "9.90"}, "offset": 2, "tags": {"key": "26:price"}})
     );
-    let lost = parsed(&subscribed(
-        2,
-        &Subscribed {
-            position,
-            recoverable: true,
-            recovery: Some(None),
-            asked: 7,
-        },
-    ));
-    assert_eq!(lost["subscribe"]["offset"], 2);
-    assert_eq!(lost["subscribe"]["was_recovering"], true);
-    assert_eq!(lost["subscribe"].get("recovered"), None);
-    assert_eq!(lost["subscribe"].get("publications"), None);
+    let lost = result(position, Recovered::Gap);
+    assert_eq!(lost["offset"], 2);
+    assert_eq!(lost["was_recovering"], true);
+    assert_eq!(lost.get("recovered"), None);
+    assert_eq!(lost.get("publications"), None);
+}
+
+#[test]
+fn the_newest_publication_is_given_asked_or_not() {
+    let (list, position) = publications(1);
+    let first = result(position, Recovered::Newest(false, &list));
+    assert_eq!(first["publications"][0]["offset"], 1);
+    assert_eq!(first.get("was_recovering"), None);
+    let again = result(position, Recovered::Newest(true, &list));
+    assert_eq!(again["recovered"], true);
 }
 
 #[test]
 fn a_push_carries_the_publication() {
     let (list, _) = publications(1);
+    let publication = json!({"data": {"price": "9.90"}, "offset": 1, "tags": {"key": "26:price"}});
     assert_eq!(
-        parsed(&publication_push("post:\"26", &list[0])),
-        json!({"push": {"channel": "post:\"26", "pub": {
-            "data": {"price": "9.90"}, "offset": 1, "tags": {"key": "26:price"}}}})
+        parsed(&publication_push("post:\"26", &list[0], false)),
+        json!({"push": {"channel": "post:\"26", "pub": publication}})
+    );
+    let conflated = parsed(&publication_push("post:26", &list[0], true));
+    assert_eq!(
+        conflated["push"]["pub"]["tags"],
+        json!({"key": "26:price", "conflated": "true"})
+    );
+}
+
+#[test]
+fn pushes_tell_what_became_of_a_subscription_and_who_is_there() {
+    assert_eq!(
+        parsed(&unsubscribe_push("post:26", 2500, "insufficient state")),
+        json!({"push": {"channel": "post:26", "unsubscribe": {"code": 2500, "reason": "insufficient state"}}})
+    );
+    let info = client_info("7", "c-1", Some("{\"name\":\"A\"}"), None);
+    assert_eq!(
+        parsed(&join_push("edit:26", &info)),
+        json!({"push": {"channel": "edit:26", "join": {"info":
+            {"user": "7", "client": "c-1", "conn_info": {"name": "A"}}}}})
     );
     assert_eq!(
-        parsed(&insufficient_state_push("post:26"))["push"]["unsubscribe"]["code"],
-        2500
+        parsed(&leave_push("edit:26", "{}"))["push"]["leave"],
+        json!({"info": {}})
+    );
+    assert_eq!(
+        parsed(&subscribe_push("edit:26", b"{\"offset\":1}"))["push"]["subscribe"],
+        json!({"offset": 1})
     );
 }

@@ -2,7 +2,6 @@
 //! HTTP's own task takes it as the body of a response.
 
 use std::{
-    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -10,8 +9,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    backlog::{Due, Limits},
+    backlog::{Backlog, Due, Limits},
     direct::Delivery,
+    kind::Kind,
 };
 
 /// What waits for one stream.
@@ -21,18 +21,24 @@ pub(super) struct Queued {
     limits: Limits,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    waiting: VecDeque<Bytes>,
-    bytes: usize,
+    backlog: Backlog,
+    /// Channels of which nothing may leave any more, until the shard has heard of it.
+    forbidden: Vec<Box<str>>,
     ended: bool,
     reader: Option<Waker>,
 }
 
 impl Queued {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) const fn new(kind: Kind, limits: Limits) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                backlog: Backlog::new(kind),
+                forbidden: Vec::new(),
+                ended: false,
+                reader: None,
+            }),
             limits,
         }
     }
@@ -43,29 +49,45 @@ impl Queued {
         if state.ended {
             return Delivery::Gone;
         }
-        for frame in due {
-            let bytes = state.bytes + frame.len();
-            if state.waiting.len() >= self.limits.messages || bytes > self.limits.bytes {
+        let forbidden = state.forbidden.iter();
+        let due = forbidden.fold(due, |due, channel| due.without(channel));
+        for item in due {
+            if state.backlog.push(item, self.limits).is_err() {
                 return Delivery::Slow;
             }
-            state.bytes = bytes;
-            state.waiting.push_back(frame);
         }
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        state.wake();
         Delivery::Taken
     }
 
-    /// Ends the stream; what waits is dropped. Whether this was the first end.
-    pub(super) fn end(&self) -> bool {
+    /// Lets nothing of `channel` leave any more, not even what waits.
+    pub(super) fn forbid(&self, channel: &str) {
+        let mut state = self.lock();
+        state.backlog.forbid(channel);
+        state.forbidden.push(channel.into());
+    }
+
+    /// Takes one [`Queued::forbid`] back: the shard has ended the subscription.
+    pub(super) fn permit(&self, channel: &str) {
+        let mut state = self.lock();
+        let place = state.forbidden.iter().position(|name| **name == *channel);
+        if let Some(place) = place {
+            state.forbidden.swap_remove(place);
+        }
+    }
+
+    /// Bytes that wait for the stream.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().backlog.data_bytes()
+    }
+
+    /// Ends the stream; what waits is dropped but for `last`. Whether this was the first end.
+    pub(super) fn end(&self, last: Option<Bytes>) -> bool {
         let mut state = self.lock();
         let first = !std::mem::replace(&mut state.ended, true);
-        state.waiting = VecDeque::new();
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
+        if first {
+            state.backlog.close(last.unwrap_or_default());
+            state.wake();
         }
         first
     }
@@ -77,24 +99,39 @@ impl Queued {
     /// What waits, joined; `None` once the stream has ended.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut state = self.lock();
+        let mut joined = BytesMut::new();
+        loop {
+            let before = joined.len();
+            let mut slices = Vec::new();
+            state.backlog.slices(&mut slices);
+            for slice in slices {
+                joined.extend_from_slice(&slice);
+            }
+            let taken = joined.len() - before;
+            if taken == 0 {
+                break;
+            }
+            state.backlog.advance(taken);
+        }
+        if !joined.is_empty() {
+            return Poll::Ready(Some(joined.freeze()));
+        }
         if state.ended {
             return Poll::Ready(None);
         }
-        if state.waiting.is_empty() {
-            state.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        state.bytes = 0;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        let mut joined = BytesMut::new();
-        for frame in waiting {
-            joined.extend_from_slice(&frame);
-        }
-        Poll::Ready(Some(joined.freeze()))
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! One shard: it owns the subscriptions of its connections and fans publications out to them.
 //!
 //! In one turn it drains its mailbox, gathers what is due by connection, and hands each touched
-//! connection all of it at once: one record and one write, however many messages.
+//! connection all of it at once: one record and one write, however many messages. What is told
+//! past the mailbox is looked at whenever others are let run, however busy the turn is.
 
 use std::{
     collections::HashMap,
@@ -17,15 +18,18 @@ use tokio::{
 use super::{
     Metrics,
     backlog::Due,
+    broadcast::{Body, Broadcast},
     close::Close,
+    closing::Closing,
     connection::{Connection, NO_SLOT},
     frame,
-    hub::{Broadcast, Control, Mail, Subscription},
+    hub::{Control, Hub, Mail},
+    item::Item,
     kind::Kind,
-    protocol::{self, ErrorCode, Subscribed},
 };
 use crate::{
-    broker::{ChannelName, memory::Memory},
+    broker::{ChannelName, Epoch, Publication},
+    config::Namespace,
     shutdown::Tasks,
 };
 
@@ -44,49 +48,78 @@ const YIELD_EVERY: usize = 64;
 /// The state of one shard's task.
 pub(super) struct Shard {
     pub(super) number: usize,
-    pub(super) mail: Receiver<Mail>,
-    pub(super) control: UnboundedReceiver<Control>,
-    pub(super) broker: Arc<Memory>,
-    pub(super) channels_per_connection_max: usize,
-    pub(super) backlog_bytes_max: usize,
+    pub(super) hub: Arc<Hub>,
+    mail: Receiver<Mail>,
+    control: UnboundedReceiver<Control>,
     pub(super) metrics: Metrics,
     pub(super) browsers: Slab<Browser>,
     pub(super) channels: Slab<Channel>,
     pub(super) names: HashMap<ChannelName, usize>,
-    pub(super) touched: Vec<usize>,
+    /// Browsers to which something is due.
+    touched: Vec<usize>,
     /// Since others last ran.
-    pub(super) work: usize,
+    work: usize,
     /// Bytes of replies since the last flush.
-    pub(super) replied: usize,
-    pub(super) stopping: bool,
+    replied: usize,
+    stopping: bool,
+    closing: Closing,
 }
 
 /// A connection as its shard knows it.
 pub(super) struct Browser {
-    connection: Arc<Connection>,
-    due: Due,
-    follows: Vec<Follows>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) due: Due,
+    pub(super) follows: Vec<Follows>,
+    /// Whether its plain stream is to be told its positions at the end of the turn.
+    pub(super) moved: bool,
 }
 
 /// One subscription: which channel, and where in its list of members.
-struct Follows {
-    channel: usize,
-    member: usize,
+pub(super) struct Follows {
+    pub(super) channel: usize,
+    pub(super) member: usize,
 }
 
 /// A channel that at least one connection of this shard follows.
 pub(super) struct Channel {
-    name: ChannelName,
-    members: Slab<Member>,
+    pub(super) name: ChannelName,
+    pub(super) namespace: Arc<Namespace>,
+    pub(super) epoch: Epoch,
+    pub(super) members: Slab<Member>,
 }
 
-struct Member {
-    browser: usize,
+pub(super) struct Member {
+    pub(super) browser: usize,
     /// The last offset that was sent: the next one is delivered, an older one is dropped.
-    last: u64,
+    pub(super) last: u64,
+    /// Whether it is told who comes and goes.
+    pub(super) join_leave: bool,
 }
 
 impl Shard {
+    pub(super) fn new(
+        number: usize,
+        hub: Arc<Hub>,
+        (mail, control): (Receiver<Mail>, UnboundedReceiver<Control>),
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            number,
+            hub,
+            mail,
+            control,
+            metrics,
+            browsers: Slab::new(),
+            channels: Slab::new(),
+            names: HashMap::new(),
+            touched: Vec::new(),
+            work: 0,
+            replied: 0,
+            stopping: false,
+            closing: Closing::default(),
+        }
+    }
+
     /// Runs until the stage stops.
     pub(super) async fn run(mut self, tasks: Tasks) {
         let mut batch = Vec::new();
@@ -117,17 +150,25 @@ impl Shard {
         }
         if self.work >= WORK_A_POLL {
             self.work = 0;
-            yield_now().await;
+            self.pause().await;
+        }
+    }
+
+    /// Lets others run, and heeds what was said past the mailbox.
+    async fn pause(&mut self) {
+        yield_now().await;
+        while let Ok(control) = self.control.try_recv() {
+            self.on_control(control);
         }
     }
 
     /// Closes every connection, also those whose join is still in the mailbox.
     fn end(mut self) {
-        self.on_control(Control::Stop);
+        self.on_control(Control::Stop { left: 1 });
         self.mail.close();
         while let Ok(mail) = self.mail.try_recv() {
             if let Mail::Join(connection) = mail {
-                connection.close(Close::Shutdown);
+                connection.close(&Close::Shutdown);
             }
         }
     }
@@ -135,10 +176,23 @@ impl Shard {
     fn on_control(&mut self, control: Control) {
         match control {
             Control::Leave(connection) => self.on_leave(&connection),
-            Control::Stop => {
+            Control::Announce(broadcast) => self.gather_announcement(&broadcast),
+            Control::Subscribe(wish) => self.on_subscribe(&wish),
+            Control::Unsubscribe {
+                connection,
+                channel,
+                ending,
+            } => self.on_forbidden(&connection, &channel, &ending),
+            Control::Count { site, counts } => {
+                let of_site = self.channels.iter().filter(|(_, c)| c.name.site == site);
+                let count = of_site.map(|(_, c)| (Arc::clone(&c.name.name), c.members.len()));
+                // Whoever asked may have gone.
+                let _ = counts.send(count.collect());
+            }
+            Control::Stop { left } => {
                 self.stopping = true;
-                for (_, browser) in &self.browsers {
-                    browser.connection.close(Close::Shutdown);
+                for browser in self.closing.batch(&self.browsers, left) {
+                    browser.connection.close(&Close::Shutdown);
                 }
             }
         }
@@ -148,7 +202,8 @@ impl Shard {
         match mail {
             Mail::Broadcast(broadcast) => self.gather(&broadcast),
             Mail::Join(connection) => self.on_join(connection),
-            Mail::Subscribe(subscription) => self.on_subscribe(&subscription),
+            Mail::Connect(connect) => self.on_connect(&connect),
+            Mail::Subscribe(wish) => self.on_subscribe(&wish),
             Mail::Say { connection, json } => {
                 self.say(connection.slot.load(Ordering::Relaxed), &json);
             }
@@ -156,18 +211,17 @@ impl Shard {
                 connection,
                 id,
                 channel,
-            } => {
-                self.on_unsubscribe(&connection, id, &channel);
-            }
+            } => self.on_unsubscribe(&connection, id, &channel),
+            Mail::Ask(inquiry) => self.on_inquiry(*inquiry),
         }
     }
 
     fn on_join(&mut self, connection: Arc<Connection>) {
-        if connection.left.load(Ordering::Acquire) {
+        if connection.has_left() {
             return;
         }
         if self.stopping {
-            connection.close(Close::Shutdown);
+            connection.close(&Close::Shutdown);
         }
         let entry = self.browsers.vacant_entry();
         connection.slot.store(entry.key(), Ordering::Relaxed);
@@ -175,6 +229,7 @@ impl Shard {
             connection,
             due: Due::default(),
             follows: Vec::new(),
+            moved: false,
         });
     }
 
@@ -184,197 +239,186 @@ impl Shard {
             return;
         };
         for follows in browser.follows {
-            self.remove_member(&follows);
+            self.remove_member(&follows, connection, true);
         }
-    }
-
-    fn remove_member(&mut self, follows: &Follows) {
-        let Some(channel) = self.channels.get_mut(follows.channel) else {
-            return;
-        };
-        channel.members.try_remove(follows.member);
-        self.metrics.subscriptions.dec();
-        if channel.members.is_empty() {
-            let channel = self.channels.remove(follows.channel);
-            self.names.remove(&channel.name);
-            self.broker.unsubscribe(&channel.name, self.number);
-        }
-    }
-
-    /// Registers, takes the snapshot and writes the reply, in one go: what is published after the
-    /// snapshot follows the reply, and what was in it is not delivered again.
-    fn on_subscribe(&mut self, wish: &Subscription) {
-        let slot = wish.connection.slot.load(Ordering::Relaxed);
-        let Some(browser) = self.browsers.get(slot) else {
-            return;
-        };
-        let known = self.names.get(&wish.channel).copied();
-        let follows = &browser.follows;
-        if known.is_some_and(|known| follows.iter().any(|f| f.channel == known)) {
-            return self.refuse(slot, wish.id, ErrorCode::AlreadySubscribed);
-        }
-        if follows.len() >= self.channels_per_connection_max {
-            return self.refuse(slot, wish.id, ErrorCode::LimitExceeded);
-        }
-        let since = wish.since.as_ref();
-        let mut snapshot = self
-            .broker
-            .subscribe(&wish.channel, self.number, since, wish.history);
-        let waits = browser.due.bytes() + browser.connection.waiting();
-        let missed = snapshot.recovered.as_deref().map_or(0, protocol::weight);
-        if missed > 0 && waits + missed > self.backlog_bytes_max {
-            // All of it at once would make the browser slow, now and each time it comes back:
-            // it is told of the gap, and takes a snapshot of its own.
-            snapshot.recovered = None;
-        }
-        if wish.strict && since.is_some() && snapshot.recovered.is_none() {
-            if known.is_none() {
-                self.broker.unsubscribe(&wish.channel, self.number);
-            }
-            return self.refuse(slot, wish.id, ErrorCode::UnrecoverablePosition);
-        }
-        self.add_member(slot, &wish.channel, snapshot.position.offset);
-        let reply = protocol::subscribed(
-            wish.id,
-            &Subscribed {
-                position: snapshot.position,
-                recoverable: wish.history.size > 0,
-                recovery: since.map(|_| snapshot.recovered.as_deref()),
-                asked: since.map_or(0, |since| since.offset),
-            },
-        );
-        self.say(slot, &reply);
-    }
-
-    fn add_member(&mut self, slot: usize, name: &ChannelName, last: u64) {
-        let index = *self.names.entry(name.clone()).or_insert_with(|| {
-            self.channels.insert(Channel {
-                name: name.clone(),
-                members: Slab::new(),
-            })
-        });
-        let (Some(channel), Some(browser)) =
-            (self.channels.get_mut(index), self.browsers.get_mut(slot))
-        else {
-            return;
-        };
-        let member = channel.members.insert(Member {
-            browser: slot,
-            last,
-        });
-        browser.follows.push(Follows {
-            channel: index,
-            member,
-        });
-        self.metrics.subscriptions.inc();
-    }
-
-    fn on_unsubscribe(&mut self, connection: &Arc<Connection>, id: u32, name: &Arc<str>) {
-        let slot = connection.slot.load(Ordering::Relaxed);
-        let Some(browser) = self.browsers.get_mut(slot) else {
-            return;
-        };
-        let channels = &self.channels;
-        let place = browser.follows.iter().position(|follows| {
-            let channel = channels.get(follows.channel);
-            channel.is_some_and(|channel| channel.name.name == *name)
-        });
-        if let Some(place) = place {
-            let follows = browser.follows.swap_remove(place);
-            self.remove_member(&follows);
-        }
-        // An error would make the client reconnect; that nothing was followed is no error to it.
-        self.say(slot, &protocol::unsubscribed(id));
-    }
-
-    fn refuse(&mut self, slot: usize, id: u32, error: ErrorCode) {
-        self.say(slot, &protocol::refused(id, error));
     }
 
     /// Has a message of the protocol due in this turn; plain streams get none.
-    fn say(&mut self, slot: usize, json: &[u8]) {
-        let Some(browser) = self.browsers.get_mut(slot) else {
-            return;
-        };
-        if browser.connection.kind == Kind::Protocol {
-            if browser.due.len() == 0 {
-                self.touched.push(slot);
-            }
-            browser.due.push(frame::text(json));
-            self.replied += json.len();
-            self.work += json.len() / 100;
+    pub(super) fn say(&mut self, slot: usize, json: &[u8]) {
+        self.say_item(slot, Item::Own(frame::text(json)), json.len());
+    }
+
+    /// As [`Shard::say`], for an item that was made of `weight` bytes.
+    pub(super) fn say_item(&mut self, slot: usize, item: Item, weight: usize) {
+        let browser = self.browsers.get(slot);
+        if browser.is_some_and(|browser| browser.connection.kind == Kind::Protocol) {
+            self.make_due(slot, item);
+            self.replied += weight;
+            self.work += weight / 100;
         }
     }
 
+    /// Has `item` due in this turn.
+    pub(super) fn make_due(&mut self, slot: usize, item: Item) {
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return;
+        };
+        if browser.is_untouched() {
+            self.touched.push(slot);
+        }
+        browser.due.push(item);
+    }
+
+    /// Has the browser told its positions at the end of the turn.
+    pub(super) fn mark_moved(&mut self, slot: usize) {
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return;
+        };
+        if browser.is_untouched() {
+            self.touched.push(slot);
+        }
+        browser.moved = true;
+    }
+
     /// Has a publication due for every member that has not seen it.
-    fn gather(&mut self, broadcast: &Broadcast) {
+    fn gather(&mut self, broadcast: &Arc<Broadcast>) {
+        let Body::Publication(publication) = &broadcast.body else {
+            return;
+        };
         let Some(index) = self.names.get(&broadcast.channel).copied() else {
             return;
         };
         let Some(channel) = self.channels.get_mut(index) else {
             return;
         };
+        channel.epoch = broadcast.epoch;
         self.work += channel.members.len();
-        let offset = broadcast.publication.offset;
-        let mut gaps = Vec::new();
+        let mut special = Vec::new();
         for (key, member) in &mut channel.members {
-            if offset <= member.last {
-                continue;
-            }
             let Some(browser) = self.browsers.get_mut(member.browser) else {
                 continue;
             };
-            if offset != member.last + 1 && browser.connection.kind == Kind::Protocol {
-                gaps.push((key, member.browser));
-                continue;
+            let plain = browser.connection.kind != Kind::Protocol;
+            match member.judge(publication) {
+                Judgement::Seen => continue,
+                Judgement::Gap => {
+                    special.push((key, member.browser));
+                    continue;
+                }
+                Judgement::Next if plain => {
+                    special.push((key, member.browser));
+                    continue;
+                }
+                Judgement::Next => {}
             }
-            member.last = offset;
-            if browser.due.len() == 0 {
+            if browser.is_untouched() {
                 self.touched.push(member.browser);
             }
-            browser
-                .due
-                .push(broadcast.encoded(browser.connection.kind).clone());
+            browser.due.push(Item::Shared(Arc::clone(broadcast)));
         }
-        for (member, slot) in gaps {
-            self.end_subscription(slot, index, member);
+        for (member, slot) in special {
+            self.gather_special(broadcast, publication, (index, member, slot));
         }
     }
 
-    /// Ends a subscription that has missed something, and says so: the client subscribes again
-    /// and recovers.
-    fn end_subscription(&mut self, slot: usize, channel: usize, member: usize) {
-        let Some(browser) = self.browsers.get_mut(slot) else {
+    /// One delivery to a plain stream, or to a subscription that has missed something.
+    fn gather_special(
+        &mut self,
+        broadcast: &Arc<Broadcast>,
+        publication: &Publication,
+        (index, key, slot): (usize, usize, usize),
+    ) {
+        let Some(browser) = self.browsers.get(slot) else {
             return;
         };
-        browser.follows.retain(|follows| follows.channel != channel);
-        let name = self.channels.get(channel).map(|c| Arc::clone(&c.name.name));
-        self.remove_member(&Follows { channel, member });
-        if let Some(name) = name {
-            self.metrics.gaps.inc();
-            self.say(slot, &protocol::insufficient_state_push(&name));
+        if browser.connection.kind == Kind::Protocol {
+            return self.end_gap(slot, index, key);
+        }
+        let channel = self.channels.get_mut(index);
+        let member = channel.and_then(|channel| channel.members.get_mut(key));
+        let gap = member.is_some_and(|member| {
+            // What was next is counted already.
+            let gap = publication.offset > member.last + 1;
+            member.last = member.last.max(publication.offset);
+            gap
+        });
+        self.stream(slot, broadcast, gap);
+    }
+
+    /// Has word of who comes and goes due for every member that wants to know.
+    fn gather_announcement(&mut self, broadcast: &Arc<Broadcast>) {
+        let index = self.names.get(&broadcast.channel).copied();
+        let Some(channel) = index.and_then(|index| self.channels.get(index)) else {
+            return;
+        };
+        self.work += channel.members.len();
+        let wanting = channel.members.iter().filter(|(_, m)| m.join_leave);
+        let slots: Vec<usize> = wanting.map(|(_, member)| member.browser).collect();
+        for slot in slots {
+            self.say_item(slot, Item::Shared(Arc::clone(broadcast)), 0);
         }
     }
 
     /// Hands each touched connection what is due to it.
     async fn flush(&mut self) {
-        self.replied = 0;
-        let mut touched = std::mem::take(&mut self.touched);
-        let mut messages = 0;
-        for (n, slot) in touched.drain(..).enumerate() {
-            if n % YIELD_EVERY == YIELD_EVERY - 1 {
-                yield_now().await;
-            }
-            if let Some(browser) = self.browsers.get_mut(slot) {
-                let due = std::mem::take(&mut browser.due);
-                messages += due.len() as u64;
-                self.metrics.writes.inc();
-                browser.connection.deliver(due);
+        let mut batch = Vec::new();
+        while !self.touched.is_empty() {
+            self.replied = 0;
+            std::mem::swap(&mut batch, &mut self.touched);
+            for (n, slot) in batch.drain(..).enumerate() {
+                if n % YIELD_EVERY == YIELD_EVERY - 1 {
+                    self.pause().await;
+                }
+                self.hand_over(slot);
             }
         }
-        self.metrics.messages.inc_by(messages);
         // Kept for the next turn, but not at the size of the largest one ever.
-        touched.shrink_to(4_096);
-        self.touched = touched;
+        batch.shrink_to(4_096);
+        self.touched = batch;
+    }
+
+    fn hand_over(&mut self, slot: usize) {
+        self.tell_positions(slot);
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return;
+        };
+        let due = std::mem::take(&mut browser.due);
+        if due.len() > 0 {
+            self.metrics.messages.inc_by(due.len() as u64);
+            self.metrics.writes.inc();
+            browser.connection.deliver(due);
+        }
+    }
+}
+
+/// Whether a publication is to be delivered.
+enum Judgement {
+    Next,
+    Seen,
+    Gap,
+}
+
+impl Member {
+    /// What `publication` is to this member; the next one is counted as sent.
+    fn judge(&mut self, publication: &Publication) -> Judgement {
+        let offset = publication.offset;
+        if offset == 0 {
+            return Judgement::Next;
+        }
+        if offset <= self.last {
+            return Judgement::Seen;
+        }
+        if offset > self.last + 1 {
+            return Judgement::Gap;
+        }
+        self.last = offset;
+        Judgement::Next
+    }
+}
+
+impl Browser {
+    /// Whether nothing is due to it yet in this turn.
+    fn is_untouched(&self) -> bool {
+        self.due.len() == 0 && !self.moved
     }
 }

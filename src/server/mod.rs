@@ -106,8 +106,8 @@ impl Server {
         let stages = Stages::default();
         let tls_metrics = registry.add(tls::Metrics::register);
         let certificates = load_certificates(config, &tls_metrics)?;
-        token_keys(config)?;
-        let realtime = start_realtime(config, &registry, &stages);
+        let keys = token_keys(config)?;
+        let realtime = start_realtime(config, keys, &registry, &stages);
         let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
         let (reloads, asked) = Reloads::channel();
         let mut server = Self {
@@ -120,9 +120,10 @@ impl Server {
         };
         let acceptor = Acceptor::new(&config.tls, Arc::clone(&certificates), tls_metrics)?;
         // Bound first and served afterwards, so that a fault stops all or nothing.
+        let metrics = registry.add(listener::Metrics::register);
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            let socket = Listener::bind(listener)?;
+            let socket = Listener::bind(listener, &metrics)?;
             let scheme = if listener.tls { "https" } else { "http" };
             server
                 .addresses
@@ -144,6 +145,7 @@ impl Server {
             holders: Holders {
                 certificates,
                 publisher,
+                realtime: server.realtime.clone(),
                 filter,
             },
             metrics: registry.add(reload::Metrics::register),
@@ -178,9 +180,12 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.stages.edge.stop();
-        self.realtime.close_all();
         let stages = &self.stages;
         let deadline = Instant::now() + self.stop.drain_timeout;
+        // Before the publish socket and the hub: what is published still reaches those who stay.
+        let (realtime, spread) = (self.realtime.clone(), self.stop.close_spread);
+        let closing = async move { realtime.close_all(spread).await };
+        stages.edge.spawn(closing);
         for (stage, tasks) in [
             ("requests", &stages.edge),
             ("publish and admin sockets", &stages.sockets),
@@ -324,12 +329,18 @@ fn token_keys(config: &Config) -> Result<Vec<Keys>, Error> {
     keys.collect()
 }
 
-fn start_realtime(config: &Config, registry: &Registry, stages: &Stages) -> Realtime {
+fn start_realtime(
+    config: &Config,
+    keys: Vec<Keys>,
+    registry: &Registry,
+    stages: &Stages,
+) -> Realtime {
     let metrics = registry.add(memory::Metrics::register);
     let broker = Arc::new(Memory::new(&config.broker, config.sites.len(), metrics));
     let metrics = registry.add(realtime::Metrics::register);
     let tasks = stages.realtime.clone();
-    Realtime::start(&config.realtime, &config.sites, &broker, tasks, metrics)
+    let sites = config.sites.iter().zip(keys).collect();
+    Realtime::start(&config.realtime, sites, &broker, tasks, metrics)
 }
 
 fn build_front(

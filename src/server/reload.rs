@@ -15,18 +15,25 @@ use prometheus_client::{
 };
 use tokio::task::spawn_blocking;
 
-use super::check;
+use super::{check, tokens};
 use crate::{
     admin::reload::{Asked, Outcome, Reloaded},
     config::{self, Config, Fault, Faults, Site, Written},
     publish::Publisher,
+    realtime::Realtime,
     shutdown::Tasks,
-    telemetry::Filter,
+    telemetry::{Filter, chain},
     tls::Certificates,
 };
 
 /// What a site's table may change while the process runs.
-const SITE_KEYS: [&str; 1] = ["publish_key"];
+const SITE_KEYS: [&str; 5] = [
+    "allowed_origins",
+    "namespace",
+    "publish_key",
+    "token_key",
+    "tokens",
+];
 
 /// A configuration as it was read, and the keys that stood in its file.
 #[derive(Clone, Debug)]
@@ -49,6 +56,7 @@ pub(super) struct Metrics {
 pub(super) struct Holders {
     pub(super) certificates: Arc<Certificates>,
     pub(super) publisher: Option<Publisher>,
+    pub(super) realtime: Realtime,
     pub(super) filter: Filter,
 }
 
@@ -123,7 +131,7 @@ impl Reload {
     }
 
     fn apply(&mut self, new: Loaded) -> Reloaded {
-        let reloaded = self.compare(&new);
+        let reloaded = compare(&self.started, &self.current, &new);
         let sites: Vec<Site> = self
             .started
             .config
@@ -131,6 +139,11 @@ impl Reload {
             .iter()
             .map(|started| in_force(started, &self.current.config, &new.config))
             .collect();
+        let keys = sites.iter().map(|site| Ok((site, tokens::keys(site)?)));
+        match keys.collect::<Result<Vec<_>, tokens::Error>>() {
+            Ok(sites) => self.holders.realtime.reload(sites),
+            Err(error) => tracing::error!(fault = chain(&error), "the token keys were not taken"),
+        }
         let publisher = self.holders.publisher.as_ref();
         if let Some(Err(error)) = publisher.map(|publisher| publisher.reload(&sites)) {
             tracing::error!(%error, "the publish keys were not taken");
@@ -140,31 +153,6 @@ impl Reload {
         }
         self.current = new;
         reloaded
-    }
-
-    /// What `new` changes, and what of it waits for a restart.
-    fn compare(&self, new: &Loaded) -> Reloaded {
-        let runs = |name: &str| {
-            let known = |config: &Config| config.sites.iter().any(|site| site.name == name);
-            known(&self.started.config) && known(&new.config)
-        };
-        let changed = differing(&self.current, new).into_iter();
-        let changed = changed.filter(|key| is_applied(key, runs));
-        let needs_restart = differing(&self.started, new)
-            .into_iter()
-            .filter(|key| !is_applied(key, runs));
-        let mut needs_restart: Vec<String> = needs_restart
-            .map(|key| match site_key(&key) {
-                // A whole site that is new or gone: its keys one by one say no more.
-                Some((name, _)) if !runs(name) => format!("site[{name}]"),
-                _ => key,
-            })
-            .collect();
-        needs_restart.dedup();
-        Reloaded {
-            changed: changed.collect(),
-            needs_restart,
-        }
     }
 
     fn tell(&self, outcome: &Outcome) {
@@ -195,6 +183,31 @@ impl Reload {
         };
         let reloads = &self.metrics.reloads;
         reloads.get_or_create(&[("outcome", label)]).inc();
+    }
+}
+
+/// What `new` changes, and what of it waits for a restart.
+fn compare(started: &Loaded, current: &Loaded, new: &Loaded) -> Reloaded {
+    let runs = |name: &str| {
+        let known = |config: &Config| config.sites.iter().any(|site| site.name == name);
+        known(&started.config) && known(&new.config)
+    };
+    let changed = differing(current, new).into_iter();
+    let changed = changed.filter(|key| is_applied(key, runs));
+    let needs_restart = differing(started, new)
+        .into_iter()
+        .filter(|key| !is_applied(key, runs));
+    let mut needs_restart: Vec<String> = needs_restart
+        .map(|key| match site_key(&key) {
+            // A whole site that is new or gone: its keys one by one say no more.
+            Some((name, _)) if !runs(name) => format!("site[{name}]"),
+            _ => key,
+        })
+        .collect();
+    needs_restart.dedup();
+    Reloaded {
+        changed: changed.collect(),
+        needs_restart,
     }
 }
 
@@ -299,19 +312,8 @@ mod tests {
     }
 
     fn compared(started: &str, new: &str) -> Reloaded {
-        let (certificates, _) = Certificates::load(&[], crate::tls::Metrics::default());
-        let reload = Reload {
-            file: PathBuf::new(),
-            started: loaded(started),
-            current: loaded(started),
-            holders: Holders {
-                certificates,
-                publisher: None,
-                filter: Filter::none(),
-            },
-            metrics: Metrics::default(),
-        };
-        reload.compare(&loaded(new))
+        let started = loaded(started);
+        compare(&started, &started, &loaded(new))
     }
 
     fn key(n: u8) -> String {
@@ -364,7 +366,7 @@ mod tests {
             std::fs::write(file.path(), secret).unwrap();
         };
         let table = |kind| format!("[[site.{kind}]]\nsecret_file = {:?}\n", file.path());
-        for (kind, is_applied) in [("publish_key", true), ("token_key", false)] {
+        for kind in ["publish_key", "token_key"] {
             let text = format!("{LISTENER}{BLOG}{}", table(kind));
             write(1);
             let old = loaded(&text);
@@ -372,7 +374,7 @@ mod tests {
             let new = loaded(&text);
             let key = format!("site[blog].{kind}");
             assert_eq!(Vec::from_iter(differing(&old, &new)), [key.as_str()]);
-            assert_eq!(super::is_applied(&key, |_| true), is_applied);
+            assert!(is_applied(&key, |_| true));
         }
     }
 

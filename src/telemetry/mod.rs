@@ -99,12 +99,6 @@ impl Filter {
         let filter = EnvFilter::try_new(filter).map_err(|error| chain(&error))?;
         (self.0)(filter)
     }
-
-    /// For a process that logs nothing.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self(Arc::new(|_| Ok(())))
-    }
 }
 
 impl fmt::Debug for Filter {

@@ -63,13 +63,15 @@ async fn server_sent_events_arrive_over_http1() {
     assert_eq!(head.field("cache-control"), Some("no-store"));
     until_followed(&sidecar, 1).await;
     let mut framing = head.framing();
+    let first = client.piece(&mut framing).await.unwrap().unwrap();
+    let epoch = epoch_of(&String::from_utf8(first).unwrap());
     for n in 1..=2 {
         sidecar
             .publisher()
             .publish("post:26", &json!({ "n": n }))
             .await;
         let piece = client.piece(&mut framing).await.unwrap().unwrap();
-        let expected = format!("data: {{\"n\":{n}}}\n\n");
+        let expected = format!("id: {epoch}.{n}.post:26\ndata: {{\"n\":{n}}}\n\n");
         assert_eq!(String::from_utf8(piece).unwrap(), expected);
     }
     drop(client);
@@ -86,13 +88,16 @@ async fn server_sent_events_arrive_over_http2() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     until_followed(&sidecar, 1).await;
     let mut body = response.into_body();
+    let first = http::piece(&mut body).await.unwrap().unwrap();
+    let epoch = epoch_of(&String::from_utf8_lossy(&first));
     for n in 1..=2 {
         sidecar
             .publisher()
             .publish("post:26", &json!({ "n": n }))
             .await;
         let piece = http::piece(&mut body).await.unwrap().unwrap();
-        assert_eq!(piece, format!("data: {{\"n\":{n}}}\n\n"));
+        let expected = format!("id: {epoch}.{n}.post:26\ndata: {{\"n\":{n}}}\n\n");
+        assert_eq!(piece, expected);
     }
     drop(body);
     until_followed(&sidecar, 0).await;
@@ -111,4 +116,11 @@ fn http_request(sidecar: &Sidecar, target: &str) -> ::http::Request<Full<Bytes>>
         .header("accept", "text/event-stream")
         .body(Full::default())
         .unwrap()
+}
+
+/// The epoch of the position that a stream of `post:26` begins with.
+fn epoch_of(first: &str) -> String {
+    let epoch = first.strip_prefix("id: ");
+    let epoch = epoch.and_then(|rest| rest.strip_suffix(".0.post:26\n\n"));
+    epoch.unwrap().to_owned()
 }

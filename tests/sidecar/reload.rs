@@ -164,6 +164,27 @@ async fn a_new_certificate_is_served_and_the_log_filter_changes() {
 }
 
 #[tokio::test]
+async fn a_new_namespace_can_be_followed_and_published_to_at_once() {
+    let sidecar = Sidecar::start().await;
+    let mut browser = sidecar.browser().await;
+    browser.subscribe("site").await;
+    let table = "[[site.namespace]]\nname = \"news\"\nsubscribe = \"anyone\"\n";
+    sidecar.write_config(&format!("{}{table}", sidecar.config()));
+    let body = sidecar.admin("POST", "/reload").await.json();
+    let changed = [
+        "site[main].namespace[news].name",
+        "site[main].namespace[news].subscribe",
+    ];
+    assert_eq!(body["changed"], json!(changed), "{body}");
+    let mut later = sidecar.browser().await;
+    later.subscribe("news").await;
+    sidecar.publisher().publish("news", &json!("new")).await;
+    assert_eq!(later.publication().await["data"], "new");
+    sidecar.publisher().publish("site", &json!("old")).await;
+    assert_eq!(browser.publication().await["data"], "old");
+}
+
+#[tokio::test]
 async fn what_needs_a_restart_is_named_until_there_was_one() {
     let site = Site::new("main", "localhost");
     let sidecar = Sidecar::builder().site(site).start().await;

@@ -166,7 +166,10 @@ async fn each_refusal_of_a_command_has_its_own_code() {
     for (mut command, code) in [
         (json!({ "sing": {} }), 104),
         (json!({ "rpc": {} }), 108),
-        (json!({ "history": { "channel": "post:1" } }), 108),
+        (json!({ "history": { "channel": "post:7" } }), 103),
+        (json!({ "history": { "channel": "nothing:7" } }), 102),
+        (json!({ "presence": { "channel": "post:1" } }), 108),
+        (json!({ "presence_stats": { "channel": "post:1" } }), 108),
         (
             json!({ "publish": { "channel": "post:1", "data": 1 } }),
             103,

@@ -109,7 +109,7 @@ impl Memory {
         self
     }
 
-    /// Orders `draft` and calls `deliver` with it and the shards that follow the channel, before
+    /// Orders `draft` and calls `deliver` with it, its epoch and the shards that follow the channel, before
     /// anyone else can touch the channel. `deliver` must not block.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Memory {
         channel: &ChannelName,
         mut draft: Draft,
         history: History,
-        deliver: impl FnOnce(ShardSet, &Arc<Publication>),
+        deliver: impl FnOnce(ShardSet, Epoch, &Arc<Publication>),
     ) -> Result<Published, KeysFull> {
         let now = Instant::now();
         let hash = self.hasher.hash_one(channel);
@@ -161,7 +161,7 @@ impl Memory {
         stripe: &mut Stripe,
         channel: &ChannelName,
         (draft, history, now): (Draft, History, Instant),
-        deliver: impl FnOnce(ShardSet, &Arc<Publication>),
+        deliver: impl FnOnce(ShardSet, Epoch, &Arc<Publication>),
     ) -> Published {
         let entry = stripe.channels.get_mut(channel);
         let (shards, stream) = entry.map_or((ShardSet::default(), None), |entry| {
@@ -174,7 +174,11 @@ impl Memory {
         };
         let Some(stream) = stream else {
             // Nothing is kept of it, so it needs no stream.
-            deliver(shards, &Publication::new(draft, 0));
+            deliver(
+                shards,
+                published.position.epoch,
+                &Publication::new(draft, 0),
+            );
             self.metrics.publications.inc();
             return published;
         };
@@ -187,8 +191,8 @@ impl Memory {
         let before = stream.history_bytes();
         let publication = stream.append(draft, history, self.limits.versions, now);
         self.account(before, stream.history_bytes());
-        deliver(shards, &publication);
         published.position = stream.position();
+        deliver(shards, published.position.epoch, &publication);
         stripe.touch(channel);
         self.metrics.publications.inc();
         published

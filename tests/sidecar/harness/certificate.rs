@@ -58,6 +58,17 @@ pub(crate) async fn connect(
     roots: &[CertificateDer<'static>],
     protocol: &str,
 ) -> TlsStream<TcpStream> {
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    handshake(tcp, host, roots, protocol).await
+}
+
+/// As [`connect`], by a connection that is there.
+pub(crate) async fn handshake(
+    tcp: TcpStream,
+    host: &str,
+    roots: &[CertificateDer<'static>],
+    protocol: &str,
+) -> TlsStream<TcpStream> {
     let mut store = RootCertStore::empty();
     for root in roots {
         store.add(root.clone()).unwrap();
@@ -66,7 +77,6 @@ pub(crate) async fn connect(
         .with_root_certificates(store)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let connector = TlsConnector::from(Arc::new(config));

@@ -12,7 +12,7 @@ fn filled() -> (Memory, ChannelName) {
     let broker = broker();
     let post = channel(0, "post:26");
     for _ in 0..15 {
-        let published = broker.publish(&post, draft("10"), LARGE, |_, _| ());
+        let published = broker.publish(&post, draft("10"), LARGE, |_, _, _| ());
         published.unwrap();
     }
     (broker, post)

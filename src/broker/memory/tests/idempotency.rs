@@ -14,7 +14,7 @@ fn keyed(key: &str) -> Draft {
 /// Publishes and tells whether anything was delivered.
 fn delivered(broker: &Memory, channel: &ChannelName, draft: Draft) -> (bool, Published) {
     let mut delivered = false;
-    let published = broker.publish(channel, draft, HISTORY, |_, _| delivered = true);
+    let published = broker.publish(channel, draft, HISTORY, |_, _, _| delivered = true);
     (delivered, published.unwrap())
 }
 
@@ -63,7 +63,7 @@ async fn full_refuses_a_new_key_publishes_nothing_and_forgets_none() {
     for key in ["a", "b", "c"] {
         assert!(delivered(&broker, &post, keyed(key)).0);
     }
-    let refused = broker.publish(&post, keyed("d"), HISTORY, |_, _| panic!());
+    let refused = broker.publish(&post, keyed("d"), HISTORY, |_, _, _| panic!());
     assert_eq!(refused, Err(KeysFull));
     assert_eq!(broker.metrics.keys_full.get(), 1);
     assert!(!delivered(&broker, &post, keyed("a")).0);

@@ -51,7 +51,9 @@ fn versioned(key: &str, version: u64) -> Draft {
 }
 
 fn publish(broker: &Memory, channel: &ChannelName, draft: Draft) -> Published {
-    broker.publish(channel, draft, HISTORY, |_, _| ()).unwrap()
+    broker
+        .publish(channel, draft, HISTORY, |_, _, _| ())
+        .unwrap()
 }
 
 fn since(offset: u64, epoch: Option<Epoch>) -> Since {
@@ -159,12 +161,12 @@ fn only_shards_with_subscribers_are_handed_a_publication() {
     let broker = broker();
     let post = channel(0, "post:26");
     broker.subscribe(&post, 1, None, HISTORY);
-    let deliver = |shards: ShardSet, _: &_| {
+    let deliver = |shards: ShardSet, _: Epoch, _: &_| {
         assert_eq!((shards.contains(0), shards.contains(1)), (false, true));
     };
     broker.publish(&post, draft("1"), HISTORY, deliver).unwrap();
     broker.unsubscribe(&post, 1);
-    let deliver = |shards: ShardSet, _: &_| assert!(shards.is_empty());
+    let deliver = |shards: ShardSet, _: Epoch, _: &_| assert!(shards.is_empty());
     broker.publish(&post, draft("1"), HISTORY, deliver).unwrap();
 }
 
@@ -289,7 +291,7 @@ fn one_busy_channel_may_use_what_the_others_leave() {
             data: data.clone(),
             ..Draft::default()
         };
-        broker.publish(&post, draft, large, |_, _| ()).unwrap();
+        broker.publish(&post, draft, large, |_, _, _| ()).unwrap();
     }
     let epoch = Some(broker.position(&post).epoch);
     assert_eq!(

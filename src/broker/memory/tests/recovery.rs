@@ -17,7 +17,7 @@ fn recovered_within(bounds: Bounds) -> Option<Vec<u64>> {
     let broker = broker();
     let post = channel(0, "post:26");
     for _ in 0..10 {
-        let published = broker.publish(&post, draft("10"), LARGE, |_, _| ());
+        let published = broker.publish(&post, draft("10"), LARGE, |_, _, _| ());
         published.unwrap();
     }
     let since = since(0, None);
@@ -98,7 +98,7 @@ fn what_skips_history_reaches_subscribers_and_moves_nothing() {
     let before = broker.position(&post);
     for expected in [0, 3] {
         let mut seen = None;
-        let deliver = |shards: ShardSet, publication: &Arc<Publication>| {
+        let deliver = |shards: ShardSet, _: Epoch, publication: &Arc<Publication>| {
             seen = Some((shards.contains(1), publication.offset));
         };
         let published = broker.publish(&post, skipping(), HISTORY, deliver).unwrap();
@@ -159,7 +159,7 @@ fn a_publication_carries_its_key_and_its_publisher() {
         ..draft("1")
     };
     broker
-        .publish(&post, draft, HISTORY, |_, publication| {
+        .publish(&post, draft, HISTORY, |_, _, publication| {
             assert_eq!(publication.key.as_deref(), Some("26:price"));
             assert_eq!(publication.info.as_deref(), Some("{\"user\":\"1\"}"));
         })

@@ -1,0 +1,270 @@
+//! What the server's side may ask of the hub: publish, end connections and subscriptions, look.
+//!
+//! Whoever calls has checked who is asking.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::{
+    Realtime,
+    channel::{Known, history},
+    client::end_subscription,
+    close::Close,
+    connection::Connection,
+    hub::{Control, Ending, Origin, Refused, Subscription},
+    users::{Full, Target},
+};
+use crate::broker::{Bounds, Draft, HistoryFilter, Position, Publication, Published, SiteId};
+
+/// How a connection is told that the server's side ends it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Disconnect {
+    /// 3000 to 4999: below 3500, and from 4000 to 4499, the client comes back.
+    pub code: u16,
+    /// 1 to 123 bytes that are not JSON.
+    pub reason: String,
+}
+
+impl Default for Disconnect {
+    fn default() -> Self {
+        Self {
+            code: 3503,
+            reason: "force disconnect".into(),
+        }
+    }
+}
+
+/// Who is in a channel: the JSON of each by the id of its connection.
+pub type Presence = BTreeMap<String, Box<RawValue>>;
+
+/// What a site's browsers hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Status {
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Channels that someone follows.
+    pub channels: usize,
+    /// Revocations in force.
+    pub revocations: usize,
+}
+
+impl Realtime {
+    /// Orders a publication and hands it to whoever follows the channel. Waits for no browser.
+    ///
+    /// `draft.data` must be one JSON value without raw newlines or carriage returns.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was published then.
+    pub async fn publish(
+        &self,
+        site: SiteId,
+        channel: &str,
+        draft: Draft,
+    ) -> Result<Published, Refused> {
+        let known = self.0.hub.find(site, channel)?;
+        self.0.hub.publish(&known, draft).await
+    }
+
+    /// Closes the connections that `target` means, and lets no token hold any more that its user
+    /// was issued until now, or that belongs to its session. How many were closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::RevocationsFull`]: nothing was done.
+    pub fn disconnect(
+        &self,
+        site: SiteId,
+        target: &Target,
+        how: &Disconnect,
+    ) -> Result<usize, Refused> {
+        let found = self.revoke(site, target, None)?;
+        for connection in &found {
+            let reason = how.reason.as_str().into();
+            connection.close(&Close::Asked(how.code, reason));
+        }
+        Ok(found.len())
+    }
+
+    /// Ends the subscriptions of those that `target` means, to `channel` or to all, and lets no
+    /// token hold for that channel any more that was issued until now. When it returns, nothing
+    /// of the channel leaves any more, not even what waits.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done then.
+    pub fn unsubscribe(
+        &self,
+        site: SiteId,
+        target: &Target,
+        channel: &str,
+    ) -> Result<usize, Refused> {
+        let known = self.0.hub.find(site, channel)?;
+        let name = &known.name.name;
+        let found = self.revoke(site, target, Some(name))?;
+        for connection in &found {
+            let ending = Ending {
+                code: 2000,
+                reason: "server unsubscribe".into(),
+            };
+            end_subscription(&self.0.hub, connection, name, ending);
+        }
+        Ok(found.len())
+    }
+
+    /// Has those that `target` means follow `channel`, whatever their tokens say. How many were
+    /// told to.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done then.
+    pub fn subscribe(
+        &self,
+        site: SiteId,
+        target: &Target,
+        channel: &str,
+        info: Option<&str>,
+    ) -> Result<usize, Refused> {
+        let known = self.0.hub.find(site, channel)?;
+        let found = self.find(site, target);
+        for connection in &found {
+            let wish = server_side(connection, &known, info);
+            let control = Control::Subscribe(Box::new(wish));
+            self.0.hub.control(connection.shard, control);
+        }
+        Ok(found.len())
+    }
+
+    /// Who is in `channel`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NotAvailable`] where the namespace keeps no presence.
+    pub fn presence(&self, site: SiteId, channel: &str) -> Result<Presence, Refused> {
+        let known = self.with_presence(site, channel)?;
+        let members = self.0.hub.presence.members(&known.name).into_iter();
+        let members = members.filter_map(|member| {
+            let info = RawValue::from_string(member.info.to_string()).ok()?;
+            Some((member.client.to_string(), info))
+        });
+        Ok(members.collect())
+    }
+
+    /// How many clients and how many users are in `channel`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NotAvailable`] where the namespace keeps no presence.
+    pub fn presence_stats(&self, site: SiteId, channel: &str) -> Result<(usize, usize), Refused> {
+        let known = self.with_presence(site, channel)?;
+        Ok(self.0.hub.presence.stats(&known.name))
+    }
+
+    fn with_presence(&self, site: SiteId, channel: &str) -> Result<Known, Refused> {
+        let known = self.0.hub.find(site, channel)?;
+        let offered = known.namespace.presence;
+        offered.then_some(known).ok_or(Refused::NotAvailable)
+    }
+
+    /// What is kept of `channel`, at most what one recovery may cost.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Unrecoverable`] where the position is of another epoch, or too old.
+    pub fn history(
+        &self,
+        site: SiteId,
+        channel: &str,
+        filter: &HistoryFilter,
+    ) -> Result<(Position, Vec<Arc<Publication>>), Refused> {
+        let known = self.with_history(site, channel)?;
+        let bounds = Bounds {
+            messages: self.0.config.recovery_messages_max,
+            bytes: self.0.config.recovery_bytes_max.as_usize(),
+        };
+        let kept = history(&known.namespace);
+        let found = self.0.hub.broker.history(&known.name, filter, bounds, kept);
+        found.map_err(|_| Refused::Unrecoverable)
+    }
+
+    /// Forgets what is kept of `channel`; its position stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NotAvailable`] where the namespace keeps no history.
+    pub fn history_remove(&self, site: SiteId, channel: &str) -> Result<(), Refused> {
+        let known = self.with_history(site, channel)?;
+        self.0.hub.broker.remove_history(&known.name);
+        Ok(())
+    }
+
+    fn with_history(&self, site: SiteId, channel: &str) -> Result<Known, Refused> {
+        let known = self.0.hub.find(site, channel)?;
+        let offered = known.namespace.history_size > 0;
+        offered.then_some(known).ok_or(Refused::NotAvailable)
+    }
+
+    /// The channels of a site that someone follows, with the number of followers.
+    pub async fn channels(&self, site: SiteId) -> BTreeMap<Arc<str>, usize> {
+        let hub = &self.0.hub;
+        let mut all = BTreeMap::new();
+        for shard in 0..hub.shards().len() {
+            let (counts, counted) = oneshot::channel();
+            hub.control(shard, Control::Count { site, counts });
+            // A shard that has stopped has no followers any more.
+            for (name, count) in counted.await.unwrap_or_default() {
+                *all.entry(name).or_default() += count;
+            }
+        }
+        all
+    }
+
+    /// What a site's browsers hold now.
+    pub async fn status(&self, site: SiteId) -> Status {
+        let channels = self.channels(site).await;
+        let users = self.0.hub.users(site);
+        Status {
+            subscriptions: channels.values().sum(),
+            channels: channels.len(),
+            revocations: users.map_or(0, |users| users.revocations()),
+        }
+    }
+
+    fn find(&self, site: SiteId, target: &Target) -> Vec<Arc<Connection>> {
+        let users = self.0.hub.users(site);
+        users.map(|users| users.find(target)).unwrap_or_default()
+    }
+
+    fn revoke(
+        &self,
+        site: SiteId,
+        target: &Target,
+        channel: Option<&str>,
+    ) -> Result<Vec<Arc<Connection>>, Refused> {
+        let hub = &self.0.hub;
+        let (Some(users), Some(rules)) = (hub.users(site), hub.rules(site)) else {
+            return Ok(Vec::new());
+        };
+        let time = (hub.clock.now(), rules.token_life_max);
+        let revoked = users.revoke(target, channel, time, self.0.config.revocations_max);
+        revoked.map_err(|Full| Refused::RevocationsFull)
+    }
+}
+
+fn server_side(connection: &Arc<Connection>, known: &Known, info: Option<&str>) -> Subscription {
+    Subscription {
+        connection: Arc::clone(connection),
+        channel: known.name.clone(),
+        namespace: Arc::clone(&known.namespace),
+        since: None,
+        strict: false,
+        join_leave: true,
+        info: info.map(Box::from),
+        // The server's side stands for it, not a token.
+        issued: None,
+        ttl: None,
+        origin: Origin::Server,
+    }
+}

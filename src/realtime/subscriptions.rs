@@ -1,0 +1,467 @@
+//! What a shard does about its subscriptions: begin them, end them, answer questions about them.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use slab::Slab;
+
+use super::{
+    broadcast::{Body, Broadcast},
+    channel::{history, recovery},
+    connection::Connection,
+    frame,
+    hub::{Connect, Ending, Inquiry, Origin, Question, Subscription},
+    item::{Item, Reply},
+    kind::Kind,
+    positions,
+    presence::Member as Present,
+    protocol::{self, ErrorCode, Recovered, Subscribed},
+    shard::{Channel, Follows, Member, Shard},
+};
+use crate::{
+    broker::{Bounds, Position, Publication, Snapshot},
+    config,
+};
+
+/// A subscription that was made.
+struct Made {
+    position: Position,
+    recovered: Option<Vec<Arc<Publication>>>,
+    /// Whether others are to be told who has come.
+    joined: Option<Present>,
+}
+
+impl Shard {
+    /// Registers, takes the snapshot and writes the reply, in one go: what is published after the
+    /// snapshot follows the reply, and what was in it is not delivered again.
+    pub(super) fn on_subscribe(&mut self, wish: &Subscription) {
+        let slot = wish.connection.slot.load(Ordering::Relaxed);
+        let Some(made) = self.subscribe(slot, wish) else {
+            return;
+        };
+        match (wish.origin, made) {
+            (Origin::Command(id), Err(error)) => self.say(slot, &protocol::refused(id, error)),
+            (Origin::Command(id), Ok(made)) => {
+                let json = protocol::subscribed(id, &made.result(wish));
+                let weight = json.len();
+                let bytes = frame::text(&json);
+                let item = match made.recovered {
+                    Some(publications) if !publications.is_empty() => {
+                        let channel = Arc::clone(&wish.channel.name);
+                        Item::Reply(Box::new(Reply { bytes, id, channel }))
+                    }
+                    _ => Item::Own(bytes),
+                };
+                self.say_item(slot, item, weight);
+                self.announce(wish, made.joined.as_ref());
+            }
+            (Origin::Server | Origin::Connect, Ok(made)) => {
+                let json = protocol::subscribe_push(&wish.channel.name, &made.result(wish));
+                self.say(slot, &json);
+                self.announce(wish, made.joined.as_ref());
+            }
+            (Origin::Address { gaps }, Ok(made)) => self.begin_stream(slot, wish, &made, gaps),
+            // It is subscribed already, or not permitted any more.
+            (Origin::Server | Origin::Connect | Origin::Address { .. }, Err(_)) => {}
+        }
+    }
+
+    /// Answers a connect command, with what its token subscribes it to.
+    pub(super) fn on_connect(&mut self, connect: &Connect) {
+        let slot = connect.connection.slot.load(Ordering::Relaxed);
+        let mut results = Vec::new();
+        let mut joined = Vec::new();
+        for wish in &connect.subscriptions {
+            if let Some(Ok(made)) = self.subscribe(slot, wish) {
+                results.push((Arc::clone(&wish.channel.name), made.result(wish)));
+                joined.push((wish, made.joined));
+            }
+        }
+        let reply = protocol::connected(connect.id, &connect.reply, &results);
+        self.say(slot, &reply);
+        for (wish, joined) in joined {
+            self.announce(wish, joined.as_ref());
+        }
+    }
+
+    /// `None` where the connection is gone.
+    fn subscribe(&mut self, slot: usize, wish: &Subscription) -> Option<Result<Made, ErrorCode>> {
+        let browser = self.browsers.get(slot)?;
+        let known = self.names.get(&wish.channel).copied();
+        let follows = &browser.follows;
+        if known.is_some_and(|known| follows.iter().any(|f| f.channel == known)) {
+            return Some(Err(ErrorCode::AlreadySubscribed));
+        }
+        if follows.len() >= self.hub.config.channels_per_connection_max {
+            return Some(Err(ErrorCode::LimitExceeded));
+        }
+        if !self.hub.quota.take_for(&wish.connection) {
+            return Some(Err(ErrorCode::LimitExceeded));
+        }
+        let snapshot = self.snapshot(slot, wish);
+        if wish.strict && wish.since.is_some() && snapshot.recovered.is_none() {
+            if known.is_none() {
+                self.hub.broker.unsubscribe(&wish.channel, self.number);
+            }
+            self.hub.quota.give_back();
+            return Some(Err(ErrorCode::UnrecoverablePosition));
+        }
+        let follows = self.add_member(slot, wish, snapshot.position)?;
+        if self.is_revoked(wish) {
+            // It was revoked while the wish was on its way.
+            self.remove_member(&follows, &wish.connection, false);
+            return Some(Err(ErrorCode::PermissionDenied));
+        }
+        self.browsers.get_mut(slot)?.follows.push(follows);
+        let joined = self.join(wish);
+        let (position, recovered) = (snapshot.position, snapshot.recovered);
+        Some(Ok(Made {
+            position,
+            recovered,
+            joined,
+        }))
+    }
+
+    /// Where the channel stands, with what the wish is to be given, as far as it may cost.
+    fn snapshot(&self, slot: usize, wish: &Subscription) -> Snapshot {
+        let config = &self.hub.config;
+        let waits = self.browsers.get(slot).map_or(0, |browser| {
+            browser.due.bytes(browser.connection.kind) + browser.connection.waiting()
+        });
+        let bounds = Bounds {
+            messages: config.recovery_messages_max,
+            bytes: config.recovery_bytes_max.as_usize(),
+        };
+        let recovery = recovery(&wish.namespace, wish.since.as_ref(), bounds);
+        let history = history(&wish.namespace);
+        let broker = &self.hub.broker;
+        let mut snapshot = broker.subscribe(&wish.channel, self.number, recovery, history);
+        let missed = snapshot.recovered.as_deref().map_or(0, protocol::weight);
+        if missed > 0 && waits + missed > config.backlog_bytes_max.as_usize() {
+            // All of it at once would make the browser slow, now and each time it comes back:
+            // it is told of the gap, and takes a snapshot of its own.
+            snapshot.recovered = None;
+        }
+        snapshot
+    }
+
+    fn is_revoked(&self, wish: &Subscription) -> bool {
+        let (Some(issued), Some(identity)) = (wish.issued, wish.connection.identity()) else {
+            return false;
+        };
+        let mut bearer = identity.bearer();
+        bearer.issued = issued;
+        let users = self.hub.users(wish.channel.site);
+        users.is_some_and(|users| users.revokes(bearer, Some(&wish.channel.name)))
+    }
+
+    fn add_member(
+        &mut self,
+        slot: usize,
+        wish: &Subscription,
+        position: Position,
+    ) -> Option<Follows> {
+        let channels = &mut self.channels;
+        let index = *self.names.entry(wish.channel.clone()).or_insert_with(|| {
+            channels.insert(Channel {
+                name: wish.channel.clone(),
+                namespace: Arc::clone(&wish.namespace),
+                epoch: position.epoch,
+                members: Slab::new(),
+            })
+        });
+        let channel = self.channels.get_mut(index)?;
+        channel.epoch = position.epoch;
+        let member = channel.members.insert(Member {
+            browser: slot,
+            last: position.offset,
+            join_leave: wish.join_leave && wish.namespace.join_leave,
+        });
+        self.metrics.subscriptions.inc();
+        Some(Follows {
+            channel: index,
+            member,
+        })
+    }
+
+    /// Ends a subscription; `lost`: with its connection, so that it may come back soon.
+    pub(super) fn remove_member(&mut self, follows: &Follows, connection: &Connection, lost: bool) {
+        let Some(channel) = self.channels.get_mut(follows.channel) else {
+            return;
+        };
+        channel.members.try_remove(follows.member);
+        self.metrics.subscriptions.dec();
+        self.hub.quota.give_back();
+        let name = channel.name.clone();
+        let namespace = Arc::clone(&channel.namespace);
+        if channel.members.is_empty() {
+            self.channels.remove(follows.channel);
+            self.names.remove(&name);
+            self.hub.broker.unsubscribe(&name, self.number);
+        }
+        if !namespace.knows_who() {
+            return;
+        }
+        let Some(identity) = connection.identity() else {
+            return;
+        };
+        let grace = lost.then_some(namespace.leave_grace);
+        let gone = self.hub.presence.leave(&name, identity.client, grace);
+        if let Some(gone) = gone.filter(|_| namespace.join_leave) {
+            self.hub.announce(&name, Body::Leave, &gone);
+        }
+    }
+
+    /// Enters a new subscriber where it is known who is there; whom to announce.
+    fn join(&self, wish: &Subscription) -> Option<Present> {
+        let namespace = &wish.namespace;
+        let identity = wish.connection.identity()?;
+        if !namespace.knows_who() {
+            return None;
+        }
+        let client = identity.client.to_string();
+        let (connection, channel) = (identity.info.as_deref(), wish.info.as_deref());
+        let member = Present {
+            client: identity.client,
+            user: Arc::clone(&identity.user),
+            info: protocol::client_info(&identity.user, &client, connection, channel),
+        };
+        let presence = &self.hub.presence;
+        let new = presence.join(&wish.channel, member.clone(), namespace.presence_max);
+        (new && namespace.join_leave).then_some(member)
+    }
+
+    fn announce(&self, wish: &Subscription, joined: Option<&Present>) {
+        if let Some(member) = joined {
+            self.hub.announce(&wish.channel, Body::Join, member);
+        }
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, connection: &Arc<Connection>, id: u32, name: &str) {
+        let slot = connection.slot.load(Ordering::Relaxed);
+        self.end_subscription(slot, connection, name);
+        // An error would make the client reconnect; that nothing was followed is no error to it.
+        self.say(slot, &protocol::unsubscribed(id));
+    }
+
+    /// Whether there was one.
+    fn end_subscription(&mut self, slot: usize, connection: &Connection, name: &str) -> bool {
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return false;
+        };
+        let channels = &self.channels;
+        let place = browser.follows.iter().position(|follows| {
+            let channel = channels.get(follows.channel);
+            channel.is_some_and(|channel| *channel.name.name == *name)
+        });
+        let Some(place) = place else {
+            return false;
+        };
+        let follows = browser.follows.swap_remove(place);
+        self.remove_member(&follows, connection, false);
+        true
+    }
+
+    /// The server's side has forbidden the channel to the connection: nothing of it leaves since
+    /// then, and now its subscription ends.
+    pub(super) fn on_forbidden(
+        &mut self,
+        connection: &Arc<Connection>,
+        name: &Arc<str>,
+        ending: &Ending,
+    ) {
+        let slot = connection.slot.load(Ordering::Relaxed);
+        if let Some(browser) = self.browsers.get_mut(slot) {
+            browser.due = std::mem::take(&mut browser.due).without(name);
+        }
+        if self.end_subscription(slot, connection, name) {
+            let push = protocol::unsubscribe_push(name, ending.code, &ending.reason);
+            self.say(slot, &push);
+        }
+        connection.permit(name);
+    }
+
+    /// Ends a subscription that has missed something, and says so: the client subscribes again
+    /// and recovers.
+    pub(super) fn end_gap(&mut self, slot: usize, index: usize, member: usize) {
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return;
+        };
+        browser.follows.retain(|follows| follows.channel != index);
+        let connection = Arc::clone(&browser.connection);
+        let name = self.channels.get(index).map(|c| Arc::clone(&c.name.name));
+        let follows = Follows {
+            channel: index,
+            member,
+        };
+        self.remove_member(&follows, &connection, false);
+        if let Some(name) = name {
+            self.metrics.gaps.inc();
+            let push = protocol::unsubscribe_push(&name, 2500, "insufficient state");
+            self.say(slot, &push);
+        }
+    }
+
+    pub(super) fn on_inquiry(&mut self, inquiry: Inquiry) {
+        let slot = inquiry.connection.slot.load(Ordering::Relaxed);
+        let Some(browser) = self.browsers.get(slot) else {
+            return;
+        };
+        let index = self.names.get(&inquiry.channel);
+        let subscribed = index.is_some_and(|i| browser.follows.iter().any(|f| f.channel == *i));
+        let id = inquiry.id;
+        let reply = match inquiry.question {
+            Question::Subscribed(answer) => {
+                // Whoever asked waits for it, or has gone.
+                let _ = answer.send(subscribed);
+                return;
+            }
+            _ if !subscribed => protocol::refused(id, ErrorCode::PermissionDenied),
+            Question::Presence => {
+                let members = self.hub.presence.members(&inquiry.channel);
+                let members = members.into_iter().map(|m| (m.client.to_string(), m.info));
+                protocol::presence(id, &members.collect::<Vec<_>>())
+            }
+            Question::PresenceStats => {
+                let (clients, users) = self.hub.presence.stats(&inquiry.channel);
+                protocol::presence_stats(id, clients, users)
+            }
+            Question::History(filter) => {
+                let config = &self.hub.config;
+                let bounds = Bounds {
+                    messages: config.recovery_messages_max,
+                    bytes: config.recovery_bytes_max.as_usize(),
+                };
+                let (channel, kept) = (&inquiry.channel, history(&inquiry.namespace));
+                match self.hub.broker.history(channel, &filter, bounds, kept) {
+                    Ok((position, list)) => protocol::history(id, position, &list),
+                    Err(_) => protocol::refused(id, ErrorCode::UnrecoverablePosition),
+                }
+            }
+        };
+        self.say(slot, &reply);
+    }
+
+    /// The first words of a plain stream about one of its channels: what it missed, or that there
+    /// is a gap.
+    fn begin_stream(&mut self, slot: usize, wish: &Subscription, made: &Made, gaps: bool) {
+        let recovered = made.recovered.as_deref();
+        if gaps && wish.since.is_some() && recovered.is_none() {
+            self.tell_gap(slot, &wish.channel.name);
+        }
+        for publication in recovered.unwrap_or_default() {
+            let broadcast = Broadcast::publication(
+                wish.channel.clone(),
+                made.position.epoch,
+                Arc::clone(publication),
+                &wish.namespace,
+            );
+            self.stream(slot, &Arc::new(broadcast), false);
+        }
+        if wish.connection.positions {
+            self.mark_moved(slot);
+        }
+    }
+
+    /// Has a publication due for a plain stream, after word of a gap where there is one.
+    pub(super) fn stream(&mut self, slot: usize, broadcast: &Arc<Broadcast>, gap: bool) {
+        let Some(browser) = self.browsers.get(slot) else {
+            return;
+        };
+        let (kind, positions) = (browser.connection.kind, browser.connection.positions);
+        let several = browser.follows.len() > 1;
+        if gap {
+            self.metrics.gaps.inc();
+            if positions {
+                self.tell_gap(slot, &broadcast.channel.name);
+            }
+        }
+        if kind == Kind::EventStream && several {
+            let bytes = broadcast.event(Some(&self.positions(slot)));
+            self.make_due(slot, Item::Marked(bytes, Arc::clone(broadcast)));
+        } else {
+            self.make_due(slot, Item::Shared(Arc::clone(broadcast)));
+        }
+        if kind == Kind::Plain && positions {
+            self.mark_moved(slot);
+        }
+    }
+
+    fn tell_gap(&mut self, slot: usize, channel: &str) {
+        let gap = serde_json::json!({ "type": "sidewire_gap", "channel": channel });
+        self.tell(slot, &gap.to_string(), None);
+    }
+
+    /// Tells a plain stream where its channels stand, if that is to be told in this turn.
+    pub(super) fn tell_positions(&mut self, slot: usize) {
+        let Some(browser) = self.browsers.get_mut(slot) else {
+            return;
+        };
+        if !std::mem::take(&mut browser.moved) {
+            return;
+        }
+        // Still touched: what follows is no new touch.
+        let due = std::mem::take(&mut browser.due);
+        let id = self.positions(slot);
+        let position = serde_json::json!({ "type": "sidewire_position", "id": id });
+        let item = self.word(slot, &position.to_string(), Some(&id));
+        if let (Some(browser), Some(item)) = (self.browsers.get_mut(slot), item) {
+            browser.due = due;
+            browser.due.push(item);
+        }
+    }
+
+    fn tell(&mut self, slot: usize, json: &str, id: Option<&str>) {
+        if let Some(item) = self.word(slot, json, id) {
+            self.make_due(slot, item);
+        }
+    }
+
+    /// A word of our own to a plain stream. An event stream takes its position as an id without
+    /// an event.
+    fn word(&self, slot: usize, json: &str, id: Option<&str>) -> Option<Item> {
+        let kind = self.browsers.get(slot)?.connection.kind;
+        let bytes = match (kind, id) {
+            (Kind::EventStream, Some(id)) => format!("id: {id}\n\n").into(),
+            (Kind::EventStream, None) => format!("data: {json}\n\n").into(),
+            (Kind::Protocol | Kind::Plain, _) => frame::text(json.as_bytes()),
+        };
+        Some(Item::Own(bytes))
+    }
+
+    /// Where the channels of a plain stream stand.
+    fn positions(&self, slot: usize) -> String {
+        let follows = self.browsers.get(slot).map(|browser| &browser.follows);
+        let each = follows.into_iter().flatten().filter_map(|follows| {
+            let channel = self.channels.get(follows.channel)?;
+            let member = channel.members.get(follows.member)?;
+            Some(positions::one(
+                &channel.name.name,
+                channel.epoch,
+                member.last,
+            ))
+        });
+        each.collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Made {
+    /// The result, as replies and pushes hold it.
+    fn result(&self, wish: &Subscription) -> Vec<u8> {
+        let recovered = self.recovered.as_deref();
+        let asked = wish.since.as_ref().map(|since| since.offset);
+        let cache = wish.namespace.recovery == config::Recovery::Cache;
+        let recovery = match (recovered, asked) {
+            (Some(newest), _) if cache => Recovered::Newest(asked.is_some(), newest),
+            (Some(publications), Some(asked)) => Recovered::All(asked, publications),
+            (None, Some(_)) => Recovered::Gap,
+            (_, None) => Recovered::NotAsked,
+        };
+        let subscribed = Subscribed {
+            position: self.position,
+            recoverable: wish.namespace.recovers(),
+            recovery,
+            ttl: wish.ttl,
+        };
+        subscribed.result()
+    }
+}
