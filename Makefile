@@ -6,11 +6,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8443
+SECONDS ?= 600
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check tools-client tools-test tools-check lint test-rust test-client test-plugin test-plugin-units \
+.PHONY: help demo test check fuzz tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
 	test-wordpress client bench-first-light recording deny clean
 
 help:
@@ -29,7 +30,7 @@ demo:
 	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
-test: tools-test lint test-rust test-client test-plugin test-wordpress
+test: tools-test lint test-rust test-fuzz test-client test-plugin test-wordpress
 
 check: tools-check lint test-rust test-client test-plugin-units
 
@@ -45,11 +46,20 @@ tools-check:
 lint:
 	@echo 'lint: cargo fmt, cargo clippy'
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --quiet --all-targets -- -D warnings
 
 test-rust:
 	@echo 'test: the sidecar'
 	cargo test --locked --quiet
+
+test-fuzz:
+	@echo 'test: what browsers and publishers send, by fuzzing'
+	fuzz/run 30
+
+fuzz:
+	@.ci/install fuzz
+	fuzz/run $(SECONDS)
 
 client: tools-client client/node_modules/.ready
 	@cd client && npm run --silent build

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::{CANNOT, Configured, Failed, client::REPLY_TIMEOUT};
 use crate::{
     auth::signature::{self, Content},
-    config::{Secret, Site},
+    config::{PublishKey, Secret, Site},
 };
 
 /// The sidecar has begun so lately that it may be asked only in a moment.
@@ -29,7 +29,7 @@ pub(super) async fn call(
     body: String,
 ) -> Result<Value, Failed> {
     let socket = configured.publish_socket()?;
-    let secret = key(configured, site)?;
+    let secret = key(configured, site, method)?;
     let body = Bytes::from(body);
     let mut waited = false;
     loop {
@@ -53,13 +53,19 @@ pub(super) async fn call(
     }
 }
 
-fn key<'a>(configured: &Configured, site: &'a Site) -> Result<&'a Secret, Failed> {
-    let first = site.publish_keys.first();
-    first.ok_or_else(|| {
+/// The secret of a key that may call `method`; one that is not limited comes first.
+fn key<'a>(configured: &Configured, site: &'a Site, method: &str) -> Result<&'a Secret, Failed> {
+    let keys = || site.publish_keys.iter();
+    let may = |known: &&PublishKey| {
+        known.methods.is_empty() || known.methods.iter().any(|name| name == method)
+    };
+    let free = keys().find(|key| key.methods.is_empty() && key.namespaces.is_empty());
+    let found = free.or_else(|| keys().find(may)).map(|key| &key.secret);
+    found.ok_or_else(|| {
         let name = &site.name;
         configured.lacks(&format!(
-            "site {name:?} has no [[site.publish_key]] that this user can read; \
-             run this as root or as the user whose file it is"
+            "site {name:?} has no [[site.publish_key]] that this user can read and that may call \
+             {method:?}; run this as root or as the user whose file it is"
         ))
     })
 }

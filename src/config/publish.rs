@@ -25,8 +25,12 @@ pub struct Publish {
     pub ids_max: usize,
     /// Bytes of their replies together.
     pub replies_max: Bytes,
+    /// Idempotency keys of publications that are remembered, for 5 minutes each.
+    pub idempotency_keys_max: usize,
     /// From the first byte of a request to its last, and between two requests.
     pub read_timeout: Duration,
+    /// The only users, by number, who are answered; empty: whoever may open the socket.
+    pub peer_uids: Vec<u32>,
 }
 
 /// The socket that tells how we are.
@@ -66,7 +70,9 @@ impl Publish {
             Bytes(64 << 20),
             Bytes(1 << 20)..=Bytes(1 << 40),
         );
+        let idempotency_keys_max = section.count("idempotency_keys_max", 100_000, 1..=100_000_000);
         let read_timeout = section.within("read_timeout", seconds(30), seconds(1)..=seconds(3_600));
+        let peer_uids = section.or("peer_uids", Vec::new());
         section.finish();
         Some(Self {
             socket: socket?,
@@ -78,7 +84,9 @@ impl Publish {
             timestamp_window,
             ids_max,
             replies_max,
+            idempotency_keys_max,
             read_timeout,
+            peer_uids,
         })
     }
 }

@@ -70,11 +70,7 @@ impl Realtime {
         let seconds = Duration::from_secs;
         let deadline = seconds(1)..=seconds(3_600);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let path = section.or("path", "/realtime".to_owned());
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        if !path.starts_with('/') || path.len() < 2 || !path.chars().all(plain) {
-            section.fault("path", "expected an absolute path such as \"/realtime\"");
-        }
+        let path = read_path(&mut section);
         let shards = match section.count("shards", 0, 0..=64) {
             0 => cores.min(64),
             chosen => chosen,
@@ -147,6 +143,15 @@ impl Realtime {
 fn per_second(section: &mut Section, key: &'static str, default: u32) -> u32 {
     let rate = section.count(key, default.into(), 1..=100_000);
     u32::try_from(rate).unwrap_or(default)
+}
+
+fn read_path(section: &mut Section) -> String {
+    let path = section.or("path", "/realtime".to_owned());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !path.starts_with('/') || path.len() < 2 || !path.chars().all(plain) {
+        section.fault("path", "expected an absolute path such as \"/realtime\"");
+    }
+    path
 }
 
 impl Broker {

@@ -85,7 +85,8 @@ pub(super) fn read(section: &mut Section) -> Option<Secret> {
 pub(super) fn check_unique(sites: &[Site], findings: &Findings) {
     let mut known: Vec<(&Secret, usize, &str)> = Vec::new();
     for (n, site) in sites.iter().enumerate() {
-        let publish = site.publish_keys.iter().map(|key| (key, "publish_key"));
+        let publish = site.publish_keys.iter();
+        let publish = publish.map(|key| (&key.secret, "publish_key"));
         let token = site.tokens.keys.iter();
         let token = token.map(|key| (&key.secret, "token_key"));
         for (secret, kind) in publish.chain(token) {
@@ -99,6 +100,11 @@ pub(super) fn check_unique(sites: &[Site], findings: &Findings) {
                     "a {other} of this site has the same secret; \
                      `sidewire secret new` makes another"
                 ),
+                // What the key may do would depend on the order of the file.
+                Some(_) if kind == "publish_key" => {
+                    "another publish_key of this site has the same secret; remove one of them"
+                        .to_owned()
+                }
                 _ => {
                     known.push((secret, n, kind));
                     continue;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Address, Bytes, Namespace, Secret, Tokens, namespace, secret, section::Section};
+use super::{Address, Bytes, Namespace, PublishKey, Tokens, namespace, section::Section};
 
 /// One WordPress site (or network).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,8 +15,8 @@ pub struct Site {
     pub allowed_origins: Vec<String>,
     /// Who answers what `/realtime` does not.
     pub backend: Backend,
-    /// Secrets that a publish request may be signed with.
-    pub publish_keys: Vec<Secret>,
+    /// Keys that a publish request may be signed with.
+    pub publish_keys: Vec<PublishKey>,
     /// What the tokens of its browsers are held against.
     pub tokens: Tokens,
     /// The rules of channels by what stands before their first colon; never empty.
@@ -95,13 +95,13 @@ impl Site {
             );
         }
         let backend = read_backend(&mut section);
+        let namespaces = namespace::read(&mut section);
         let publish_keys = section
             .sections("publish_key")
             .into_iter()
-            .filter_map(read_publish_key)
+            .filter_map(|key| PublishKey::read(key, &namespaces))
             .collect();
         let tokens = Tokens::read(&mut section);
-        let namespaces = namespace::read(&mut section);
         section.finish();
         Some(Self {
             name: name?,
@@ -192,12 +192,6 @@ impl Upstream {
         section.finish();
         Some(upstream)
     }
-}
-
-fn read_publish_key(mut section: Section) -> Option<Secret> {
-    let secret = secret::read(&mut section);
-    section.finish();
-    secret
 }
 
 fn is_host(host: &str) -> bool {

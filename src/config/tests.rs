@@ -101,6 +101,42 @@ fn a_secret_of_two_sites_is_refused_and_never_shown() {
 }
 
 #[test]
+fn a_publish_key_is_limited_to_what_there_is_and_its_secret_stands_once() {
+    let key = |more: &str| {
+        let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        format!("\n[[site.publish_key]]\nsecret = \"{secret}\"\n{more}\n")
+    };
+    let limits = "methods = [\"publish\", \"batch\"]\nnamespaces = [\"post\", \"stock\"]";
+    let namespace = "[[site.namespace]]\nname = \"stock\"\n";
+    let config = parse(&format!("{SMALLEST}{}{namespace}", key(limits))).unwrap();
+    let [read] = &config.sites[0].publish_keys[..] else {
+        panic!()
+    };
+    assert_eq!(read.methods, ["publish", "batch"]);
+    assert_eq!(read.namespaces, ["post", "stock"]);
+
+    let wrong = "methods = [\"publish\", \"sing\"]\nnamespaces = [\"stock\"]";
+    let told = told(&format!("{SMALLEST}{}{}", key(wrong), key("")));
+    let path = "site[0].publish_key[0]";
+    assert_eq!(
+        told,
+        [
+            format!(
+                "{path}.methods | [\"publish\", \"sing\"] | there is no \"sing\"; known here: {}",
+                METHODS.join(", ")
+            ),
+            format!(
+                "{path}.namespaces | [\"stock\"] | there is no \"stock\"; \
+                 known here: site, post, edit, user, staff"
+            ),
+            "site[0].publish_key | - | another publish_key of this site has the same secret; \
+             remove one of them"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn a_host_of_two_sites_is_refused() {
     let twice = format!(
         "{SMALLEST}{}",

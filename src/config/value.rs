@@ -69,6 +69,15 @@ impl FromValue for u64 {
     }
 }
 
+impl FromValue for u32 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        value
+            .as_integer()
+            .and_then(|n| Self::try_from(n).ok())
+            .ok_or_else(|| "a whole number, 0 to 4294967295".into())
+    }
+}
+
 impl FromValue for PathBuf {
     fn from_value(value: &Value) -> Result<Self, String> {
         match value.as_str() {

@@ -319,3 +319,41 @@ async fn a_path_that_the_kernel_cannot_hold_is_named() {
     let error = unix::Listener::bind(&path, None).unwrap_err();
     assert!(matches!(error, unix::Error::TooLong { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_symbolic_link_is_neither_followed_nor_removed() {
+    let directory = TempDir::new().unwrap();
+    let target = directory.path().join("target.sock");
+    let path = directory.path().join("publish.sock");
+    for stale in [false, true] {
+        if stale {
+            leave_stale(&target);
+        }
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let error = unix::Listener::bind(&path, None).unwrap_err();
+        assert!(matches!(error, unix::Error::Occupied { .. }), "{error}");
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert!(found.file_type().is_symlink());
+        assert_eq!(target.exists(), stale);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn four_thousand_publishers_may_wait_to_be_accepted() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("publish.sock");
+    let _bound = unix::Listener::bind(&path, None).unwrap();
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    let waiting = (0..10_000).take_while(|_| {
+        // One that hangs up stays in the queue until it is accepted.
+        let kind = Type::STREAM.nonblocking();
+        let client = Socket::new(Domain::UNIX, kind, None).unwrap();
+        client.connect(&address).is_ok()
+    });
+    let waiting = waiting.count();
+    assert!(waiting >= most.min(4_096), "{waiting}");
+    assert!(waiting < 10_000, "the test saw no end");
+}

@@ -12,9 +12,21 @@ pub enum Error {
     /// A header that the signature needs is not there once.
     #[error("header not there exactly once: {0}")]
     MissingHeader(&'static str),
-    /// The timestamp is no number, or too far from our clock.
-    #[error("timestamp outside the window: set the clock of both sides")]
+    /// The timestamp is no number.
+    #[error("webhook-timestamp must be a number of seconds since 1970")]
     Timestamp,
+    /// The timestamp of a signed request is too far from our clock.
+    #[error(
+        "timestamp is {} s {} our clock (publish.timestamp_window is {window} s): set the clock",
+        seconds.unsigned_abs(),
+        if *seconds < 0 { "behind" } else { "ahead of" }
+    )]
+    Skew {
+        /// How far it is ahead of us; negative: behind.
+        seconds: i64,
+        /// How far it may be.
+        window: u64,
+    },
     /// The signature fits no key of any site that was tried.
     #[error("signature fits no key")]
     Signature,
@@ -24,6 +36,12 @@ pub enum Error {
     /// The id has not the form METHOD_RANDOM, or names another method.
     #[error("webhook-id must be {0}_ and 16 to 64 letters, digits or dashes")]
     IdForm(String),
+    /// The key may not do this; says what it may do.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Whoever connected is not in `publish.peer_uids`.
+    #[error("user {0} is not in publish.peer_uids")]
+    Peer(u32),
     /// Signed before this process started, so that it may have been handled by the one before.
     #[error("signed before the start of this process: sign again after not_before")]
     BeforeStart {
@@ -86,13 +104,15 @@ impl Error {
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 100),
             Self::FirstFailed => (StatusCode::SERVICE_UNAVAILABLE, 1011),
             Self::MissingHeader(_) => (StatusCode::UNAUTHORIZED, 1001),
-            Self::Timestamp => (StatusCode::UNAUTHORIZED, 1002),
+            Self::Timestamp | Self::Skew { .. } => (StatusCode::UNAUTHORIZED, 1002),
             Self::Signature => (StatusCode::UNAUTHORIZED, 1003),
             Self::IdReused => (StatusCode::CONFLICT, 1004),
             Self::IdForm(_) => (StatusCode::BAD_REQUEST, 1005),
             Self::BeforeStart { .. } => (StatusCode::SERVICE_UNAVAILABLE, 1006),
             Self::IdsFull => (StatusCode::SERVICE_UNAVAILABLE, 1007),
             Self::KeysFull => (StatusCode::SERVICE_UNAVAILABLE, 1012),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, 1008),
+            Self::Peer(_) => (StatusCode::FORBIDDEN, 1013),
             Self::NotAvailable => (StatusCode::BAD_REQUEST, 108),
             Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
             Self::RevocationsFull => (StatusCode::SERVICE_UNAVAILABLE, 1014),
@@ -109,6 +129,9 @@ impl Error {
             Self::BeforeStart { not_before } => {
                 json!({ "code": code, "message": self.to_string(), "not_before": not_before })
             }
+            Self::Skew { seconds, .. } => {
+                json!({ "code": code, "message": self.to_string(), "skew_seconds": seconds })
+            }
             _ => json!({ "code": code, "message": self.to_string() }),
         }
     }
@@ -118,7 +141,9 @@ impl Error {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::MissingHeader(_) => "missing_header",
-            Self::Timestamp => "timestamp",
+            Self::Timestamp | Self::Skew { .. } => "timestamp",
+            Self::Forbidden(_) => "forbidden",
+            Self::Peer(_) => "peer",
             Self::Signature => "signature",
             Self::IdReused => "id_reused",
             Self::IdForm(_) => "id_form",

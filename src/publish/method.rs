@@ -1,19 +1,23 @@
-//! The methods of the API and the shape of their bodies, as Centrifugo's server API has them.
+//! The methods of the API: which there are, and what each one does.
+//!
+//! The shapes of bodies and replies are those of Centrifugo's server API.
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use serde::{Deserialize, Serialize};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
-use super::error::Error;
+use super::{
+    channel_replies, channel_requests, client_requests, error::Error, message::Message,
+    scope::Scope,
+};
 use crate::{
     broker::{Draft, Published, SiteId},
     realtime::Realtime,
 };
-
-/// Longest key of a publication.
-const KEY_MAX: usize = 255;
 
 /// What the plugin may rely on; grows when a method or a field is added.
 pub const API_LEVEL: u32 = 1;
@@ -31,22 +35,16 @@ pub(super) enum Method {
     Publish,
     Broadcast,
     Batch,
+    Subscribe,
+    Unsubscribe,
+    Disconnect,
+    Refresh,
+    Presence,
+    PresenceStats,
+    History,
+    HistoryRemove,
+    Channels,
     Info,
-}
-
-/// The body of `publish`, which names one channel, and of `broadcast`, which names several.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message {
-    channel: Option<String>,
-    channels: Option<Vec<String>>,
-    data: Box<RawValue>,
-    key: Option<String>,
-    version: Option<u64>,
-    #[serde(default)]
-    version_epoch: String,
-    #[serde(default)]
-    tags: Map<String, Value>,
 }
 
 /// Commands are read one by one, so that a faulty one fails alone.
@@ -54,18 +52,39 @@ struct Message {
 #[serde(deny_unknown_fields)]
 struct Batch {
     commands: Vec<Box<RawValue>>,
+    /// Order is worth more here.
+    #[serde(rename = "parallel")]
+    _parallel: Option<bool>,
 }
 
+/// JSON as it is sent.
+type Json = Box<RawValue>;
+
 impl Method {
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Publish,
+        Self::Broadcast,
+        Self::Batch,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Disconnect,
+        Self::Refresh,
+        Self::Presence,
+        Self::PresenceStats,
+        Self::History,
+        Self::HistoryRemove,
+        Self::Channels,
+        Self::Info,
+    ];
+
     /// The method that a path names: `/api/publish`.
     pub(super) fn of(path: &str) -> Option<Self> {
-        match path.strip_prefix("/api/")? {
-            "publish" => Some(Self::Publish),
-            "broadcast" => Some(Self::Broadcast),
-            "batch" => Some(Self::Batch),
-            "info" => Some(Self::Info),
-            _ => None,
-        }
+        Self::named(path.strip_prefix("/api/")?)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter();
+        all.find(|method| method.name() == name).copied()
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -73,16 +92,26 @@ impl Method {
             Self::Publish => "publish",
             Self::Broadcast => "broadcast",
             Self::Batch => "batch",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Disconnect => "disconnect",
+            Self::Refresh => "refresh",
+            Self::Presence => "presence",
+            Self::PresenceStats => "presence_stats",
+            Self::History => "history",
+            Self::HistoryRemove => "history_remove",
+            Self::Channels => "channels",
             Self::Info => "info",
         }
     }
 }
 
-/// Commands of one site's publisher.
+/// Commands of one site's publisher, within what its key may do.
 #[derive(Clone, Debug)]
 pub(super) struct Commands {
     pub(super) realtime: Realtime,
     pub(super) site: SiteId,
+    pub(super) scope: std::sync::Arc<Scope>,
     pub(super) limits: Limits,
 }
 
@@ -93,34 +122,95 @@ impl Commands {
     ///
     /// Nothing was published then, but for a batch, whose commands fail one by one inside the
     /// reply.
-    pub(super) async fn call(&self, method: Method, body: &[u8]) -> Result<Value, Error> {
+    pub(super) async fn call(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        if method == Method::Batch {
+            return self.batch(read(body)?).await;
+        }
+        let result = self.result(method, body).await?;
+        Ok(write(&HashMap::from([("result", result)])))
+    }
+
+    /// Carries `method` out, alone or as a command of a batch.
+    async fn result(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
         match method {
-            Method::Publish => {
-                let result = self.publish(read(body)?).await?;
-                Ok(json!({ "result": result }))
-            }
-            Method::Broadcast => {
-                let result = self.broadcast(read(body)?).await?;
-                Ok(json!({ "result": result }))
-            }
-            Method::Batch => self.batch(read(body)?).await,
-            Method::Info => Ok(json!({ "result": {
+            Method::Publish => self.publish(read(body)?).await,
+            Method::Broadcast => self.broadcast(read(body)?).await,
+            Method::Info => Ok(write(&json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "api_level": API_LEVEL,
-            } })),
+            }))),
+            Method::Subscribe | Method::Unsubscribe | Method::Disconnect => {
+                self.connections(method, body)
+            }
+            Method::Channels => self.channels(body).await,
+            Method::Presence | Method::PresenceStats | Method::History | Method::HistoryRemove => {
+                self.channel(method, body)
+            }
+            Method::Batch | Method::Refresh => Err(Error::UnknownMethod),
         }
     }
 
-    async fn publish(&self, mut message: Message) -> Result<Value, Error> {
+    /// What changes the connections of somebody.
+    fn connections(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        if method == Method::Disconnect {
+            let (target, how) = client_requests::disconnect(body)?;
+            self.scope.reaches_all(method.name())?;
+            self.realtime.disconnect(self.site, &target, &how)?;
+            return Ok(write(&json!({})));
+        }
+        let (target, channel) = client_requests::subscription(body)?;
+        self.scope.reaches(&channel)?;
+        if method == Method::Subscribe {
+            self.realtime
+                .subscribe(self.site, &target, &channel, None)?;
+        } else {
+            self.realtime.unsubscribe(self.site, &target, &channel)?;
+        }
+        Ok(write(&json!({})))
+    }
+
+    /// What looks at one channel, or forgets what it kept.
+    fn channel(&self, method: Method, body: &[u8]) -> Result<Json, Error> {
+        let (realtime, site) = (&self.realtime, self.site);
+        if method == Method::History {
+            let (channel, filter) = channel_requests::history(body)?;
+            self.scope.reaches(&channel)?;
+            let (position, kept) = realtime.history(site, &channel, &filter)?;
+            return Ok(channel_replies::history(position, &kept));
+        }
+        let channel = channel_requests::channel(body)?;
+        self.scope.reaches(&channel)?;
+        Ok(match method {
+            Method::Presence => channel_replies::presence(&realtime.presence(site, &channel)?),
+            Method::PresenceStats => {
+                let (clients, users) = realtime.presence_stats(site, &channel)?;
+                channel_replies::presence_stats(clients, users)
+            }
+            _ => {
+                realtime.history_remove(site, &channel)?;
+                write(&json!({}))
+            }
+        })
+    }
+
+    async fn channels(&self, body: &[u8]) -> Result<Json, Error> {
+        let pattern = channel_requests::pattern(body)?;
+        self.scope.reaches_all(Method::Channels.name())?;
+        let followed = self.realtime.channels(self.site).await;
+        let followed = followed.iter();
+        let found = followed.filter(|(name, _)| channel_requests::matches(&pattern, name));
+        Ok(channel_replies::channels(found))
+    }
+
+    async fn publish(&self, mut message: Message) -> Result<Json, Error> {
         let (Some(channel), None) = (message.channel.take(), &message.channels) else {
             return Err(Error::Bad("publish takes `channel`".into()));
         };
         let draft = message.draft(self.limits.data)?;
-        let published = self.realtime.publish(self.site, &channel, draft).await?;
-        Ok(position(published))
+        self.order(&channel, draft).await
     }
 
-    async fn broadcast(&self, mut message: Message) -> Result<Value, Error> {
+    async fn broadcast(&self, mut message: Message) -> Result<Json, Error> {
         let (Some(channels), None) = (message.channels.take(), &message.channel) else {
             return Err(Error::Bad("broadcast takes `channels`".into()));
         };
@@ -133,19 +223,23 @@ impl Commands {
         let draft = message.draft(self.limits.data)?;
         let mut responses = Vec::with_capacity(channels.len());
         for channel in &channels {
-            let published = self
-                .realtime
-                .publish(self.site, channel, draft.clone())
-                .await;
-            responses.push(match published {
-                Ok(published) => json!({ "result": position(published) }),
-                Err(refused) => json!({ "error": Error::from(refused).json() }),
+            responses.push(match self.order(channel, draft.clone()).await {
+                Ok(result) => HashMap::from([("result", result)]),
+                Err(error) => failed(&error),
             });
         }
-        Ok(json!({ "responses": responses }))
+        Ok(write(&HashMap::from([("responses", responses)])))
     }
 
-    async fn batch(&self, batch: Batch) -> Result<Value, Error> {
+    /// Publishes on one channel; where it stands then.
+    async fn order(&self, channel: &str, draft: Draft) -> Result<Json, Error> {
+        self.scope.reaches(channel)?;
+        let skipped = draft.skip_history;
+        let published = self.realtime.publish(self.site, channel, draft).await?;
+        Ok(position(published, skipped))
+    }
+
+    async fn batch(&self, batch: Batch) -> Result<Json, Error> {
         if batch.commands.len() > self.limits.batch {
             return Err(Error::Bad(format!(
                 "commands: at most {}",
@@ -155,86 +249,42 @@ impl Commands {
         let mut replies = Vec::with_capacity(batch.commands.len());
         for command in batch.commands {
             replies.push(match self.command(command.get()).await {
-                Ok(reply) => reply,
-                Err(error) => json!({ "error": error.json() }),
+                Ok((method, result)) => HashMap::from([(method.name(), result)]),
+                Err(error) => failed(&error),
             });
         }
-        Ok(json!({ "replies": replies }))
+        Ok(write(&HashMap::from([("replies", replies)])))
     }
 
-    async fn command(&self, command: &str) -> Result<Value, Error> {
+    async fn command(&self, command: &str) -> Result<(Method, Json), Error> {
         let command: HashMap<String, Box<RawValue>> = read(command.as_bytes())?;
         let mut entries = command.into_iter();
         let (Some((name, body)), None) = (entries.next(), entries.next()) else {
             return Err(Error::Bad("a command is an object with one method".into()));
         };
-        let body = body.get().as_bytes();
-        match name.as_str() {
-            "publish" => {
-                let result = self.publish(read(body)?).await?;
-                Ok(json!({ "publish": result }))
-            }
-            "broadcast" => {
-                let result = self.broadcast(read(body)?).await?;
-                Ok(json!({ "broadcast": result }))
-            }
-            _ => Err(Error::UnknownMethod),
-        }
+        let method = Method::named(&name).filter(|method| *method != Method::Batch);
+        let method = method.ok_or(Error::UnknownMethod)?;
+        self.scope.allows(method)?;
+        let result = self.result(method, body.get().as_bytes()).await?;
+        Ok((method, result))
     }
 }
 
-impl Message {
-    /// Checks the message and brings it into the form that is sent to browsers.
-    fn draft(self, data_max: u64) -> Result<Draft, Error> {
-        // Valid JSON has raw newlines only between its tokens, and a reply is split at them.
-        let data: Vec<u8> = self
-            .data
-            .get()
-            .bytes()
-            .filter(|byte| !matches!(byte, b'\n' | b'\r'))
-            .collect();
-        if data.len() as u64 > data_max {
-            return Err(Error::DataTooLarge(data_max));
-        }
-        let mut tags = self.tags;
-        if !tags.values().all(Value::is_string) {
-            return Err(Error::Bad("tags: every value must be a string".into()));
-        }
-        if let Some(key) = &self.key {
-            if key.is_empty() || key.len() > KEY_MAX {
-                return Err(Error::Bad(format!("key: 1 to {KEY_MAX} bytes")));
-            }
-            tags.insert("key".into(), Value::String(key.clone()));
-        }
-        if self.version_epoch.len() > KEY_MAX {
-            return Err(Error::Bad(format!(
-                "version_epoch: at most {KEY_MAX} bytes"
-            )));
-        }
-        let tags = (!tags.is_empty()).then(|| Value::Object(tags).to_string());
-        if tags
-            .as_ref()
-            .is_some_and(|tags| tags.len() as u64 > data_max)
-        {
-            return Err(Error::DataTooLarge(data_max));
-        }
-        Ok(Draft {
-            data: Bytes::from(data),
-            tags: tags.map(String::into_boxed_str),
-            key: self.key.map(String::into_boxed_str),
-            version: self.version,
-            version_epoch: self.version_epoch.into(),
-            ..Draft::default()
-        })
-    }
+fn failed(error: &Error) -> HashMap<&'static str, Json> {
+    HashMap::from([("error", write(&error.json()))])
 }
 
-fn position(published: Published) -> Value {
+/// Where a channel stands, but for what took no place in it.
+fn position(published: Published, skipped: bool) -> Json {
+    if skipped {
+        return write(&json!({}));
+    }
     let position = published.position;
-    json!({ "offset": position.offset, "epoch": position.epoch.to_string() })
+    write(&json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
 }
 
-fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Error> {
+/// A body, which must be one JSON object.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Error> {
     if !body.trim_ascii_start().starts_with(b"{") {
         // A list would be taken for the fields in their order.
         return Err(Error::Bad("expected a JSON object".into()));
@@ -242,42 +292,26 @@ fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Bad(error.to_string()))
 }
 
+/// What is made here has string keys and no cycles: it can always be written.
+pub(super) fn write(value: &impl Serialize) -> Json {
+    to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn draft(json: &str) -> Result<Draft, Error> {
-        let message: Message = read(json.as_bytes())?;
-        message.draft(64)
-    }
+    use crate::config;
 
     #[test]
-    fn data_is_kept_as_it_was_written_but_for_raw_newlines() {
-        let json = "{\"channel\":\"c\",\"data\":{\"z\": 1.50,\r\n\"a\":\"x\\ny\"}}";
-        let draft = draft(json).unwrap();
-        assert_eq!(&draft.data[..], b"{\"z\": 1.50,\"a\":\"x\\ny\"}");
-    }
-
-    #[test]
-    fn the_key_is_delivered_as_a_tag() {
-        let json = "{\"channel\":\"c\",\"data\":1,\"key\":\"26:price\",\"tags\":{\"a\":\"b\"}}";
-        let tags: Value = serde_json::from_str(&draft(json).unwrap().tags.unwrap()).unwrap();
-        assert_eq!(tags, json!({ "a": "b", "key": "26:price" }));
-    }
-
-    #[test]
-    fn what_a_publication_can_not_be_is_refused() {
-        let long = format!("{{\"channel\":\"c\",\"data\":\"{}\"}}", "x".repeat(63));
-        assert_eq!(draft(&long).unwrap_err(), Error::DataTooLarge(64));
-        for json in [
-            "{\"channel\":\"c\"}",
-            "{\"channel\":\"c\",\"data\":1,\"unknown\":1}",
-            "{\"channel\":\"c\",\"data\":1,\"key\":\"\"}",
-            "{\"channel\":\"c\",\"data\":1,\"tags\":{\"a\":1}}",
-            "{\"channel\":\"c\",\"data\":1,\"version\":-1}",
-            "{\"channel\":\"c\",\"data\":nonsense}",
-        ] {
-            assert!(matches!(draft(json), Err(Error::Bad(_))), "{json}");
+    fn the_configuration_knows_exactly_the_methods_that_there_are() {
+        let names = Method::ALL.iter().map(|method| method.name());
+        assert!(names.eq(config::METHODS.iter().copied()));
+        for method in Method::ALL {
+            let path = format!("/api/{}", method.name());
+            assert_eq!(Method::of(&path), Some(*method));
+        }
+        for path in ["/api/", "/api/sing", "/publish", "/api/publish/", "/api"] {
+            assert_eq!(Method::of(path), None, "{path}");
         }
     }
 }

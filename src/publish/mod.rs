@@ -3,10 +3,17 @@
 //! `POST /api/METHOD` over HTTP/1.1. Every request is signed; its id makes it safe to repeat. What
 //! a channel is and who follows it is the work of `realtime` and `broker`.
 
+mod channel_replies;
+mod channel_requests;
+mod client_requests;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod message;
 mod method;
 mod replies;
 mod request;
+mod scope;
 
 use std::{
     convert::Infallible,
@@ -14,7 +21,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 pub use error::Error;
 use http::{HeaderMap, Request, Response, header};
@@ -28,11 +34,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
-use replies::{Replies, Reply, Turn};
-use request::Verifier;
+use replies::{Replies, Reply, Room, Turn};
+pub use request::{SitesChanged, Verified, Verifier};
+use serde_json::value::RawValue;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::{broker::SiteId, config, realtime::Realtime, shutdown::Tasks};
+use crate::{config, realtime::Realtime, shutdown::Tasks};
 
 /// The publish API of every site. Clones share it.
 #[derive(Clone, Debug)]
@@ -41,17 +48,12 @@ pub struct Publisher(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: config::Publish,
-    verifier: ArcSwap<Verifier>,
+    verifier: Verifier,
     replies: Arc<Replies>,
     realtime: Realtime,
     tasks: Tasks,
     metrics: Metrics,
 }
-
-/// The sites of a reload are not those of the start.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the sites are not those of the start, in their order: restart")]
-pub struct SitesChanged;
 
 /// What the publish API counts.
 #[derive(Clone, Debug, Default)]
@@ -106,16 +108,17 @@ impl Publisher {
     ) -> Self {
         // What was signed in the second of our start may have been handled by the process before.
         let started = unix_now() + 1;
-        let verifier = Verifier::new(keys(sites), config.timestamp_window, started);
-        let replies = Replies::new(
-            config.ids_max,
-            config.replies_max.as_usize(),
-            verifier.window(),
-        );
+        let verifier = Verifier::new(sites, config.timestamp_window, started);
+        let room = Room {
+            sites: sites.len(),
+            ids: config.ids_max,
+            bytes: config.replies_max.as_usize(),
+        };
+        let replies = Replies::new(room, verifier.window());
         Self(Arc::new(Inner {
             config: config.clone(),
             replies: Arc::new(replies),
-            verifier: ArcSwap::from_pointee(verifier),
+            verifier,
             realtime,
             tasks,
             metrics,
@@ -125,36 +128,32 @@ impl Publisher {
     /// Whether requests that are signed now are accepted.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        unix_now() >= self.0.verifier.load().started()
+        unix_now() >= self.0.verifier.started()
     }
 
-    /// Takes the keys of `sites` in place of those before. A request that is under way is judged
-    /// by one state or the other.
+    /// Takes the publish keys of `sites` in place of those known. Requests under way go on, and
+    /// what is remembered of ids stays.
     ///
     /// # Errors
     ///
     /// The sites are not the ones of the start, in their order; the keys stay as they were.
     pub fn reload(&self, sites: &[config::Site]) -> Result<(), SitesChanged> {
-        let (verifier, keys) = (&self.0.verifier, keys(sites));
-        let known = verifier.load();
-        if !known.has_sites(&keys) {
-            return Err(SitesChanged);
-        }
-        verifier.store(Arc::new(Verifier::new(
-            keys,
-            known.window(),
-            known.started(),
-        )));
-        Ok(())
+        self.0.verifier.replace(sites)
     }
 
     /// Serves one connection until the publisher closes it, a deadline passes, or the stage stops.
     pub async fn serve(self, stream: UnixStream) {
         let tasks = self.0.tasks.clone();
         let read_timeout = self.0.config.read_timeout;
+        let stranger = self.stranger(&stream);
         let service = service_fn(move |request| {
             let publisher = self.clone();
-            async move { Ok::<_, Infallible>(publisher.answer(request).await) }
+            async move {
+                Ok::<_, Infallible>(match stranger {
+                    Some(uid) => publisher.turn_away(uid),
+                    None => publisher.answer(request).await,
+                })
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -175,16 +174,31 @@ impl Publisher {
         }
     }
 
+    /// The user at the other end, if it is none of those who are answered. A user that the kernel
+    /// does not name is nobody.
+    fn stranger(&self, stream: &UnixStream) -> Option<u32> {
+        let known = &self.0.config.peer_uids;
+        if known.is_empty() {
+            return None;
+        }
+        let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+        (!known.contains(&uid)).then_some(uid)
+    }
+
+    /// Answers a stranger, unread, and lets go of the connection.
+    fn turn_away(&self, uid: u32) -> Response<Full<Bytes>> {
+        let mut response = respond(self.refuse(&Error::Peer(uid)));
+        let close = header::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        response
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let reply = match self.handle(request).await {
             Ok(reply) => reply,
             Err(error) => self.refuse(&error),
         };
-        let mut response = Response::new(Full::new(reply.body));
-        *response.status_mut() = reply.status;
-        let json = header::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response
+        respond(reply)
     }
 
     fn refuse(&self, error: &Error) -> Reply {
@@ -228,13 +242,12 @@ impl Publisher {
     async fn call(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Reply, Error> {
         let inner = &self.0;
         let now = unix_now();
-        let verifier = inner.verifier.load_full();
-        let verified = verifier.verify(method.name(), headers, &body, now)?;
-        drop(verifier);
+        let verified = inner.verifier.verify(method.name(), headers, &body, now)?;
         let label = MethodLabel {
             method: method.name(),
         };
         inner.metrics.requests.get_or_create(&label).inc();
+        verified.scope.allows(method)?;
         let mut again = match inner.replies.enter(&verified, &body, now)? {
             Turn::Again(reply) => {
                 inner.metrics.repeats.inc();
@@ -243,7 +256,7 @@ impl Publisher {
             Turn::First(pending) => {
                 // A task of its own: a publisher that hangs up halfway must not leave a batch
                 // half published.
-                let commands = self.commands(verified.site);
+                let commands = self.commands(&verified);
                 let handled = inner.tasks.spawn(async move {
                     let reply = reply(commands.call(method, &body).await?);
                     pending.done(reply.clone());
@@ -259,10 +272,11 @@ impl Publisher {
             .ok_or(Error::FirstFailed)
     }
 
-    fn commands(&self, site: SiteId) -> Commands {
+    fn commands(&self, verified: &Verified) -> Commands {
         Commands {
             realtime: self.0.realtime.clone(),
-            site,
+            site: verified.site,
+            scope: Arc::clone(&verified.scope),
             limits: Limits {
                 data: self.0.config.data_max.0,
                 batch: self.0.config.batch_max,
@@ -271,17 +285,19 @@ impl Publisher {
     }
 }
 
-fn keys(sites: &[config::Site]) -> Vec<(String, Vec<config::Secret>)> {
-    let keys = sites.iter();
-    let keys = keys.map(|site| (site.name.clone(), site.publish_keys.clone()));
-    keys.collect()
-}
-
-fn reply(json: serde_json::Value) -> Reply {
+fn reply(json: Box<RawValue>) -> Reply {
     Reply {
         status: http::StatusCode::OK,
-        body: json.to_string().into(),
+        body: String::from(Box::<str>::from(json)).into(),
     }
+}
+
+fn respond(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() = reply.status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 /// Seconds since 1970; 0 on a machine whose clock stands before that.

@@ -1,8 +1,8 @@
 //! The replies of requests already handled, by their id: a retry after a time-out gets the first
 //! reply again and publishes nothing twice.
 //!
-//! An id is kept until its timestamp can't pass any more. Bounded: full means that new requests
-//! are refused, never that an id is forgotten early.
+//! An id is kept until its timestamp can't pass any more. Bounded, with a part set aside for each
+//! site: full means that new requests are refused, never that an id is forgotten early.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::{error::Error, request::Verified};
-use crate::broker::SiteId;
+use crate::broker::{SiteId, shares::Shares};
 
 /// What a publisher is answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,20 +28,28 @@ pub(super) struct Reply {
 #[derive(Debug)]
 pub(super) struct Replies {
     kept: Mutex<Kept>,
-    ids_max: usize,
-    bytes_max: usize,
     window: u64,
 }
 
 type Key = (SiteId, Box<str>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     by_id: HashMap<Arc<Key>, Entry>,
     /// Ids by the last second in which their timestamp can pass.
     expiry: BTreeMap<u64, Vec<Arc<Key>>>,
-    /// Bytes of all replies.
-    bytes: usize,
+    ids: Shares,
+    /// Bytes of replies.
+    bytes: Shares,
+}
+
+/// What may be kept for all sites together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) sites: usize,
+    pub(super) ids: usize,
+    /// Bytes of replies.
+    pub(super) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -72,11 +80,15 @@ pub(super) struct Pending {
 }
 
 impl Replies {
-    pub(super) fn new(ids_max: usize, bytes_max: usize, window: std::time::Duration) -> Self {
+    pub(super) fn new(room: Room, window: std::time::Duration) -> Self {
+        let kept = Kept {
+            by_id: HashMap::new(),
+            expiry: BTreeMap::new(),
+            ids: Shares::new(room.ids, room.sites),
+            bytes: Shares::new(room.bytes, room.sites),
+        };
         Self {
-            kept: Mutex::default(),
-            ids_max,
-            bytes_max,
+            kept: Mutex::new(kept),
             window: window.as_secs(),
         }
     }
@@ -106,9 +118,11 @@ impl Replies {
             }
             return Ok(Turn::Again(entry.reply.clone()));
         }
-        if kept.by_id.len() >= self.ids_max || kept.bytes >= self.bytes_max {
+        let site = verified.site;
+        if !kept.ids.has_room(site) || !kept.bytes.has_room(site) {
             return Err(Error::IdsFull);
         }
+        kept.ids.add(site, 1);
         let (sender, reply) = watch::channel(None);
         kept.by_id.insert(
             Arc::clone(&key),
@@ -142,11 +156,17 @@ impl Kept {
             for key in keys {
                 let ended = |entry: &Entry| entry.last <= second;
                 if self.by_id.get(&key).is_some_and(ended) {
-                    let gone = self.by_id.remove(&key);
-                    self.bytes -= gone.map_or(0, |entry| entry.bytes);
+                    self.remove(&key);
                 }
             }
         }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Entry> {
+        let gone = self.by_id.remove(key)?;
+        self.ids.remove(key.0, 1);
+        self.bytes.remove(key.0, gone.bytes);
+        Some(gone)
     }
 }
 
@@ -157,7 +177,7 @@ impl Pending {
         let kept = &mut *guard;
         if let Some(entry) = kept.by_id.get_mut(&self.key) {
             entry.bytes = reply.body.len();
-            kept.bytes += entry.bytes;
+            kept.bytes.add(self.key.0, entry.bytes);
         }
         drop(guard);
         self.reply.send_replace(Some(reply));
@@ -170,7 +190,7 @@ impl Drop for Pending {
             // Not handled to its end, or worth another try: the same id may come again.
             let mut guard = self.replies.lock();
             let kept = &mut *guard;
-            if let Some(entry) = kept.by_id.remove(&self.key)
+            if let Some(entry) = kept.remove(&self.key)
                 && let Some(keys) = kept.expiry.get_mut(&entry.last)
             {
                 keys.retain(|key| *key != self.key);
@@ -191,8 +211,14 @@ mod tests {
 
     use super::*;
 
-    fn replies(ids_max: usize) -> Arc<Replies> {
-        Arc::new(Replies::new(ids_max, 4, Duration::from_secs(300)))
+    fn replies(ids: usize) -> Arc<Replies> {
+        replies_for(1, ids)
+    }
+
+    fn replies_for(sites: usize, ids: usize) -> Arc<Replies> {
+        let bytes = 4 * sites;
+        let room = Room { sites, ids, bytes };
+        Arc::new(Replies::new(room, Duration::from_secs(300)))
     }
 
     fn verified(id: &str) -> Verified {
@@ -200,6 +226,7 @@ mod tests {
             site: SiteId(0),
             id: id.into(),
             timestamp: 1_000,
+            scope: Arc::default(),
         }
     }
 
@@ -250,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_id_of_another_site_is_another_id() {
-        let replies = replies(9);
+        let replies = replies_for(2, 9);
         first(&replies, "a").done(reply());
         let other = Verified {
             site: SiteId(1),
@@ -323,7 +350,30 @@ mod tests {
             replies.enter(&later, b"body", 1_301),
             Ok(Turn::First(_))
         ));
-        assert_eq!(replies.lock().bytes, 0);
+        assert_eq!(replies.lock().bytes.total(), 0);
+    }
+
+    #[test]
+    fn a_site_that_fills_the_store_leaves_the_others_their_part() {
+        let replies = replies_for(2, 8);
+        let keep = |site: usize| {
+            let pending = (0..20).filter_map(|n| {
+                let id = n.to_string();
+                let verified = Verified {
+                    site: SiteId(site),
+                    ..verified(&id)
+                };
+                match replies.enter(&verified, b"body", 1_000) {
+                    Ok(Turn::First(pending)) => Some(pending),
+                    _ => None,
+                }
+            });
+            pending.collect::<Vec<_>>()
+        };
+        let (first, second) = (keep(0), keep(1));
+        assert_eq!((first.len(), second.len()), (6, 2));
+        drop(first);
+        assert_eq!(keep(1).len(), 4, "what is given back is for all");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! pieces of any size, and keeps memory only while a message is incomplete.
 
 use bytes::Bytes;
-use fastwebsockets::{CloseCode, Frame, OpCode, Payload};
+use fastwebsockets::{Frame, OpCode, Payload};
 
 /// Longest payload of a control frame (§5.5).
 const CONTROL_MAX: usize = 125;
@@ -88,6 +88,12 @@ impl Reader {
             control: Vec::new(),
             message_max,
         }
+    }
+
+    /// Memory kept for what is incomplete.
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn held(&self) -> usize {
+        self.message.capacity() + self.control.capacity()
     }
 
     /// Takes bytes from the front of `input` until an event is complete or none are left.
@@ -262,7 +268,7 @@ fn close_code(payload: &[u8]) -> Result<Event, Violation> {
         [_] => Err(protocol_error("close code cut short")),
         [a, b, reason @ ..] => {
             let code = u16::from_be_bytes([*a, *b]);
-            if !CloseCode::from(code).is_allowed() {
+            if !may_be_sent(code) {
                 return Err(protocol_error("close code not allowed"));
             }
             if std::str::from_utf8(reason).is_err() {
@@ -271,6 +277,12 @@ fn close_code(payload: &[u8]) -> Result<Event, Violation> {
             Ok(Event::Close(Some(code)))
         }
     }
+}
+
+/// The codes that may stand in a close frame: IANA's registry, and the ranges for libraries and
+/// applications. 1004 means nothing, and 1005, 1006 and 1015 are for whoever received none.
+const fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// A text frame as a server sends it: whole and unmasked.

@@ -156,7 +156,7 @@ fn a_header_alone_reserves_no_memory() {
     head.extend((60_u64 << 20).to_be_bytes());
     head.extend(MASK);
     assert_eq!(reader.feed(&mut &head[..]), Ok(None));
-    assert!(reader.message.capacity() < 1_000);
+    assert!(reader.held() < 1_000);
 }
 
 #[test]
@@ -170,6 +170,14 @@ fn close_codes_are_read() {
         read(&frame(0x88, &3501_u16.to_be_bytes())).unwrap(),
         [Event::Close(Some(3501))]
     );
+}
+
+#[test]
+fn only_codes_that_mean_something_are_taken() {
+    let taken = |code: u16| read(&frame(0x88, &code.to_be_bytes())).is_ok();
+    let codes: Vec<u16> = (0..=u16::MAX).filter(|code| taken(*code)).collect();
+    let registered = (1000..=1003).chain(1007..=1014);
+    assert_eq!(codes, registered.chain(3000..=4999).collect::<Vec<_>>());
 }
 
 #[test]

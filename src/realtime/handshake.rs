@@ -8,6 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::Authority,
 };
+use http_body::Body;
 use percent_encoding::percent_decode_str;
 
 use super::{kind::Kind, positions};
@@ -85,7 +86,7 @@ pub(super) fn judge(request: &Request, allowed_origins: &[String]) -> Result<Ope
 }
 
 fn event_stream(headers: &HeaderMap, mut opening: Opening) -> Result<Opening, Failure> {
-    if !has_token(headers, &header::ACCEPT, "text/event-stream") {
+    if !accepts(headers, "text/event-stream") {
         let detail = "neither a WebSocket nor server-sent events were asked for";
         return Err(Failure::client(
             StatusCode::UPGRADE_REQUIRED,
@@ -112,6 +113,10 @@ fn upgrade(request: &Request) -> Result<HeaderMap, Failure> {
     let headers = &request.head.headers;
     if request.head.version != Version::HTTP_11 {
         return Err(bad("a WebSocket upgrade needs HTTP/1.1"));
+    }
+    // Its bytes would be read as frames, by us or by whoever is between.
+    if !request.body.is_end_stream() {
+        return Err(bad("a WebSocket upgrade has no body"));
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(bad("Connection does not name the upgrade"));
@@ -230,9 +235,14 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|found| {
+    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token))
+}
+
+/// Whether `media_type` is accepted by its own name, with parameters or without.
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    tokens(headers, &header::ACCEPT).any(|found| {
         let found = found.split(';').next().unwrap_or_default();
-        found.trim().eq_ignore_ascii_case(token)
+        found.trim().eq_ignore_ascii_case(media_type)
     })
 }
 

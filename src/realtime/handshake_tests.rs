@@ -98,6 +98,9 @@ fn every_part_of_the_handshake_is_needed() {
     let mut post = request("/realtime", GOOD);
     post.head.method = Method::POST;
     assert_eq!(status(&post), 405);
+    let mut with_body = request("/realtime", GOOD);
+    with_body.body = exchange::full("hello");
+    assert_eq!(status(&with_body), 400);
     let mut old = request("/realtime", GOOD);
     old.head.version = Version::HTTP_10;
     assert_eq!(status(&old), 400);
@@ -155,6 +158,20 @@ fn server_sent_events_need_a_channel_and_the_accept_header() {
         )),
         426
     );
+}
+
+#[test]
+fn parameters_belong_to_a_media_type_and_not_to_an_upgrade() {
+    let accept = [("accept", "text/html, text/event-stream;q=0.9")];
+    assert!(judge(&request("/realtime?channel=site", &accept), &[]).is_ok());
+    for (name, expected) in [("upgrade", 426), ("connection", 400)] {
+        let headers: Vec<_> = GOOD
+            .iter()
+            .map(|(n, v)| (*n, format!("{v}{}", if *n == name { ";x" } else { "" })))
+            .collect();
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        assert_eq!(status(&request("/realtime", &headers)), expected, "{name}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod connection;
 mod direct;
 mod event_stream;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod hub;
 mod item;

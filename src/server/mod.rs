@@ -336,7 +336,11 @@ fn start_realtime(
     stages: &Stages,
 ) -> Realtime {
     let metrics = registry.add(memory::Metrics::register);
-    let broker = Arc::new(Memory::new(&config.broker, config.sites.len(), metrics));
+    let mut broker = Memory::new(&config.broker, config.sites.len(), metrics);
+    if let Some(publish) = &config.publish {
+        broker = broker.idempotency_keys_max(publish.idempotency_keys_max);
+    }
+    let broker = Arc::new(broker);
     let metrics = registry.add(realtime::Metrics::register);
     let tasks = stages.realtime.clone();
     let sites = config.sites.iter().zip(keys).collect();

@@ -269,7 +269,7 @@ async fn the_socket_is_for_its_owner_and_group_alone() {
 }
 
 /// Posts to the socket as the user numbered `user`, or as we are.
-async fn curl(sidecar: &Sidecar, user: Option<u32>) -> Output {
+pub(crate) async fn curl(sidecar: &Sidecar, user: Option<u32>) -> Output {
     let mut command = match (user, geteuid().is_root()) {
         (Some(user), false) => {
             let mut sudo = Command::new("sudo");

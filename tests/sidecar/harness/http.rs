@@ -123,7 +123,9 @@ impl Client {
 
     pub(crate) async fn head(&mut self) -> io::Result<Head> {
         let status = self.line().await?;
-        let status = status.strip_prefix("HTTP/1.1 ").unwrap().get(..3).unwrap();
+        let (version, status) = status.split_once(' ').unwrap();
+        assert!(matches!(version, "HTTP/1.1" | "HTTP/1.0"), "{version}");
+        let status = status.get(..3).unwrap();
         let mut fields = Vec::new();
         loop {
             let line = self.line().await?;

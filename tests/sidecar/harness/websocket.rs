@@ -115,7 +115,10 @@ impl Sidecar {
 }
 
 impl Socket {
-    pub(crate) async fn open(mut client: Client, opening: &str) -> Result<Self, Response> {
+    pub(crate) async fn open(
+        mut client: Client,
+        opening: impl AsRef<[u8]>,
+    ) -> Result<Self, Response> {
         client.send(opening).await;
         let head = client.head().await.unwrap();
         if head.status != 101 {

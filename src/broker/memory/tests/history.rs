@@ -78,6 +78,7 @@ fn pages_follow_each_other_without_gap_or_repeat_in_both_directions() {
             let Some(last) = page.last() else { break };
             from = *last;
             seen.extend(page);
+            assert!(seen.len() <= expected.len(), "{seen:?}");
         }
         assert_eq!(seen, expected, "{reverse}");
     }
