@@ -44,7 +44,7 @@ pub struct Loaded {
     pub written: Written,
 }
 
-/// What reloads count.
+/// What is counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Metrics {
     reloads: Family<[(&'static str, &'static str); 1], Counter>,
@@ -125,7 +125,6 @@ impl Reload {
         let new = blocking(move || examine(&file)).await??;
         let certificates = Arc::clone(&self.holders.certificates);
         let files = new.config.certificates.clone();
-        // A file may have gone since it was checked: the log has it, and the pair before serves on.
         blocking(move || certificates.configure(&files)).await?;
         Ok(self.apply(new))
     }
@@ -298,6 +297,8 @@ fn site_key(key: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
     use super::*;
 
     const BLOG: &str = "[[site]]\nname = \"blog\"\nhosts = [\"blog.test\"]\n\
@@ -317,7 +318,6 @@ mod tests {
     }
 
     fn key(n: u8) -> String {
-        use base64::{Engine, engine::general_purpose::STANDARD};
         let secret = STANDARD.encode([n; 32]);
         format!("[[site.publish_key]]\nsecret = \"whsec_{secret}\"\n")
     }
@@ -361,7 +361,6 @@ mod tests {
     fn a_secret_whose_file_has_other_words_in_it_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let write = |n: u8| {
-            use base64::{Engine, engine::general_purpose::STANDARD};
             let secret = format!("whsec_{}", STANDARD.encode([n; 32]));
             std::fs::write(file.path(), secret).unwrap();
         };
