@@ -2,23 +2,18 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-/// Usage was wrong (`EX_USAGE` of sysexits.h).
-pub const BAD_USAGE: u8 = 64;
+use crate::command::{channels, publish, reload, status, tail, token::Token};
 
-/// The configuration has faults (`EX_CONFIG` of sysexits.h).
-pub const BAD_CONFIG: u8 = 78;
-
-/// The process could not start.
-pub const CANNOT_START: u8 = 1;
+pub use crate::command::{BAD_CONFIG, BAD_USAGE, CANNOT};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "sidewire",
     version,
     about = "Live pages for WordPress: a TLS front for PHP-FPM or Apache that carries its own WebSockets.",
-    after_help = "Exit codes: 0 stopped as asked · 1 cannot start · 64 bad usage · 78 faults in the configuration"
+    after_help = "Exit codes: 0 stopped as asked · 1 cannot start, or refused · 64 bad usage · 78 faults in the configuration"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -28,7 +23,7 @@ struct Arguments {
 /// What the program is asked to do.
 #[derive(Clone, Debug, Eq, PartialEq, Subcommand)]
 pub enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reads the certificates anew
+    /// Serve until SIGTERM or SIGINT; SIGHUP reads the configuration and the certificates anew
     Run {
         /// The configuration
         #[arg(
@@ -51,6 +46,16 @@ pub enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(Certs),
+    /// Tell how the running sidecar is
+    Status(status::Arguments),
+    /// Have the running sidecar read its configuration again
+    Reload(reload::Arguments),
+    /// Publish to a channel
+    Publish(publish::Arguments),
+    /// List the channels that are followed now
+    Channels(channels::Arguments),
+    /// Follow channels in the terminal
+    Tail(tail::Arguments),
     /// Secrets that publish requests and tokens are signed with
     #[command(subcommand)]
     Secret(Secret),
@@ -81,47 +86,6 @@ pub enum Secret {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-}
-
-/// What a token is to say.
-#[derive(Args, Clone, Debug, Eq, PartialEq)]
-pub struct Token {
-    /// The configuration
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/sidewire/sidewire.toml"
-    )]
-    pub config: PathBuf,
-    /// The site, by its name; needed where there are several
-    #[arg(long, value_name = "NAME")]
-    pub site: Option<String>,
-    /// The user that it is for; without one, nobody in particular
-    #[arg(long, value_name = "ID")]
-    pub user: Option<String>,
-    /// The session that it belongs to: 16 hex digits
-    #[arg(long, value_name = "HEX")]
-    pub sid: Option<String>,
-    /// How long it holds [default: 1h, or the site's tokens.life_max]
-    #[arg(long, value_name = "TIME")]
-    pub expires: Option<String>,
-    /// Make a subscription token, for this channel
-    #[arg(long)]
-    pub channel: Option<String>,
-    /// The channels that the connection is subscribed to by the server
-    #[arg(
-        long,
-        value_name = "CHANNEL,…",
-        value_delimiter = ',',
-        conflicts_with = "channel"
-    )]
-    pub channels: Vec<String>,
-    /// What others are told of the user, as JSON
-    #[arg(long, value_name = "JSON")]
-    pub info: Option<String>,
-    /// The site's key to sign with, by its kid; without it, the first
-    #[arg(long)]
-    pub kid: Option<String>,
 }
 
 /// Reads the process's arguments.

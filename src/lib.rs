@@ -36,6 +36,6 @@ pub mod front;
 
 pub mod server;
 
-pub mod cli;
-
 pub mod command;
+
+pub mod cli;

@@ -10,9 +10,9 @@ use std::{
 
 use sidewire::{
     cli::{self, Certs, Command, Secret},
-    command::{self, Failed, say},
-    config::{self, Config, Faults},
-    server::{self, Server},
+    command::{self, Failed},
+    config::{self, Faults, Written},
+    server::{self, Loaded, Server},
     telemetry::{self, chain},
     tls::self_signed,
 };
@@ -23,11 +23,16 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let done = match command {
-        Command::Run { config } => load(&config).and_then(run),
+        Command::Run { config } => load(&config).and_then(|loaded| run(&loaded, &config)),
         Command::Check { config } => check(&config),
         Command::Certs(Certs::Dev { host, out }) => make_pair(&host, &out),
-        Command::Secret(Secret::New { out }) => command::new_secret(out.as_deref()),
-        Command::Token(asked) => command::print_token(&asked),
+        Command::Status(arguments) => command::run(command::status::run(arguments)),
+        Command::Reload(arguments) => command::run(command::reload::run(arguments)),
+        Command::Publish(arguments) => command::run(command::publish::run(arguments)),
+        Command::Channels(arguments) => command::run(command::channels::run(arguments)),
+        Command::Tail(arguments) => command::run(command::tail::run(arguments)),
+        Command::Secret(Secret::New { out }) => command::secret::new_secret(out.as_deref()),
+        Command::Token(asked) => command::token::print_token(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,26 +44,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(file: &Path) -> Result<Config, Failed> {
-    config::load(file).map_err(|faults| (cli::BAD_CONFIG, faults.to_string()))
+/// A line for whoever reads our standard output, if anyone does.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn load(file: &Path) -> Result<Loaded, Failed> {
+    let failed = |faults| {
+        let file = file.into();
+        (cli::BAD_CONFIG, Faults { file, faults }.to_string())
+    };
+    let text = config::open(file).map_err(|fault| failed(vec![fault]))?;
+    let config = config::parse(&text).map_err(failed)?;
+    let written = Written::read(&text);
+    Ok(Loaded { config, written })
 }
 
 /// Tells the faults of the text and of the files that it names, all at once.
 fn check(file: &Path) -> Result<(), Failed> {
-    let (config, mut faults) = config::examine(file);
-    faults.extend(config.iter().flat_map(server::check));
-    if faults.is_empty() {
-        say(&format!("{}: no fault", file.display()));
-        return Ok(());
+    match server::examine(file) {
+        Ok(_) => {
+            say(&format!("{}: no fault", file.display()));
+            Ok(())
+        }
+        Err(faults) => {
+            let file = file.into();
+            Err((cli::BAD_CONFIG, Faults { file, faults }.to_string()))
+        }
     }
-    let file = file.into();
-    Err((cli::BAD_CONFIG, Faults { file, faults }.to_string()))
 }
 
-fn run(config: Config) -> Result<(), Failed> {
-    let cannot = |error: &dyn Error| (cli::CANNOT_START, format!("sidewire: {}", chain(error)));
-    telemetry::start(&config.log).map_err(|fault| {
-        let filter = &config.log.filter;
+fn run(loaded: &Loaded, file: &Path) -> Result<(), Failed> {
+    let cannot = |error: &dyn Error| (cli::CANNOT, format!("sidewire: {}", chain(error)));
+    let log = &loaded.config.log;
+    let filter = telemetry::start(log).map_err(|fault| {
+        let filter = &log.filter;
         (cli::BAD_CONFIG, format!("log.filter = {filter:?}  {fault}"))
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -67,7 +87,7 @@ fn run(config: Config) -> Result<(), Failed> {
         .map_err(|error| cannot(&error))?;
     let done = runtime.block_on(async {
         let signals = server::Signals::new().map_err(|error| cannot(&error))?;
-        let server = Server::start(&config).map_err(|error| cannot(&error))?;
+        let server = Server::start(loaded, file, filter).map_err(|error| cannot(&error))?;
         for line in server.addresses() {
             say(&format!("sidewire: listening {line}"));
         }
@@ -90,6 +110,6 @@ fn make_pair(host: &str, out: &Path) -> Result<(), Failed> {
             ));
             Ok(())
         }
-        Err(error) => Err((cli::CANNOT_START, format!("sidewire: {}", chain(&error)))),
+        Err(error) => Err((cli::CANNOT, format!("sidewire: {}", chain(&error)))),
     }
 }

@@ -1,20 +1,59 @@
-//! The Unix socket that tells the machine's owner how the process is: health and metrics.
+//! The Unix socket on which the machine's owner asks how the process is, and has it re-read its
+//! configuration.
 //!
-//! Never on a public listener. It changes nothing yet.
+//! Never on a public listener. What a reload does is `server`'s.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+pub mod reload;
+mod reply;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::UnixStream;
+use reload::Reloads;
+use reply::Reply;
+use serde_json::json;
+pub use status::Facts;
+use status::Status;
+use tokio::{net::UnixStream, time::timeout};
 
-use crate::{publish::Publisher, shutdown::Tasks, telemetry::Registry};
+use crate::{publish::Publisher, shutdown::Tasks, telemetry::Registry, tls::Certificates};
 
-/// For a request's head to arrive.
+/// For a request's head to arrive, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For a whole connection: one request and its answer, the longest of which is a reload's.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// No request here needs a body.
+const BODY_MAX: usize = 1_024;
+
+/// What the admin API tells of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What does not change.
+    pub facts: Facts,
+    /// Every metric.
+    pub registry: Registry,
+    /// Who knows whether publishers are heard.
+    pub publisher: Option<Publisher>,
+    /// The certificates in service.
+    pub certificates: Arc<Certificates>,
+    /// Where to ask for a reload.
+    pub reloads: Reloads,
+    /// Owns the connections.
+    pub tasks: Tasks,
+}
 
 /// The admin API. Clones share it.
 #[derive(Clone, Debug)]
@@ -22,67 +61,106 @@ pub struct Admin(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    registry: Registry,
-    publisher: Option<Publisher>,
+    status: Status,
     tasks: Tasks,
 }
 
 impl Admin {
-    /// An API over `registry` and the readiness of `publisher`.
+    /// An API over `parts`.
     #[must_use]
-    pub fn new(registry: Registry, publisher: Option<Publisher>, tasks: Tasks) -> Self {
-        Self(Arc::new(Inner {
-            registry,
-            publisher,
-            tasks,
-        }))
+    pub fn new(parts: Parts) -> Self {
+        let status = Status {
+            facts: Arc::new(parts.facts),
+            registry: parts.registry,
+            publisher: parts.publisher,
+            certificates: parts.certificates,
+            reloads: parts.reloads,
+        };
+        let tasks = parts.tasks;
+        Self(Arc::new(Inner { status, tasks }))
     }
 
-    /// Serves one connection until its peer leaves or the stage stops.
+    /// Serves one request, until its peer leaves, a deadline passes or the stage stops.
     pub async fn serve(self, stream: UnixStream) {
         let tasks = self.0.tasks.clone();
         let service = service_fn(move |request| {
-            let response = self.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.handle(request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(READ_TIMEOUT)
+            .half_close(true)
+            .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
         tokio::select! {
-            // Whoever broke the connection off has had what it wanted.
-            _ = connection => {}
+            // Whoever broke the connection off, or took nothing, has had what it wanted.
+            _ = timeout(CONNECTION_TIMEOUT, connection) => {}
             () = tasks.stopping() => {}
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let (status, kind, body) = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/health") => self.health(),
-            (&Method::GET, "/metrics") => {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                (StatusCode::OK, kind, self.0.registry.text())
-            }
-            _ => {
-                let body = "GET /health or GET /metrics\n".to_owned();
-                (StatusCode::NOT_FOUND, "text/plain", body)
-            }
+    async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let reply = match read(body).await {
+            Ok(()) => self.answer(&head.method, head.uri.path()).await,
+            Err(refused) => refused,
         };
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        let kind = header::HeaderValue::from_static(kind);
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+        reply.response()
     }
 
-    fn health(&self) -> (StatusCode, &'static str, String) {
-        let ready = self.0.publisher.as_ref().is_none_or(Publisher::is_ready);
+    async fn answer(&self, method: &Method, path: &str) -> Reply {
+        let status = &self.0.status;
+        let allowed = match path {
+            "/health" | "/status" | "/metrics" => "GET",
+            "/reload" => "POST",
+            _ => {
+                let message = "no such path; there are GET /health, GET /status, GET /metrics \
+                               and POST /reload";
+                return Reply::error(StatusCode::NOT_FOUND, message);
+            }
+        };
+        if method.as_str() != allowed {
+            return Reply::not_allowed(path, allowed);
+        }
+        match path {
+            "/health" => self.health(),
+            "/status" => Reply::json(StatusCode::OK, &status.json()),
+            "/metrics" => Reply::metrics(status.registry.text()),
+            _ => status.reloads.answer().await,
+        }
+    }
+
+    fn health(&self) -> Reply {
+        let ready = self.0.status.is_ready();
         let status = if ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let body = serde_json::json!({ "ready": ready, "version": env!("CARGO_PKG_VERSION") });
-        (status, "application/json", format!("{body}\n"))
+        let body = json!({ "ready": ready, "version": env!("CARGO_PKG_VERSION") });
+        Reply::json(status, &body)
     }
+}
+
+/// Reads a body that nothing is done with: hyper would cut the answer off otherwise.
+async fn read(body: Incoming) -> Result<(), Reply> {
+    match timeout(READ_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = "the body is too large: no request here needs one";
+            Err(Reply::error(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        Ok(Err(_)) => Err(Reply::error(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => {
+            let message = "the body did not arrive within 10 seconds";
+            Err(Reply::error(StatusCode::REQUEST_TIMEOUT, message))
+        }
+    }
+}
+
+/// Seconds since 1970; 0 on a machine whose clock stands before that.
+fn unix(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

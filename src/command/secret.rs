@@ -10,8 +10,7 @@ use std::{
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Failed, say};
-use crate::cli;
+use super::{CANNOT, Failed, say};
 
 /// Of the owner alone, and not to be written again.
 const MODE: u32 = 0o400;
@@ -25,7 +24,7 @@ pub fn new_secret(out: Option<&Path>) -> Result<(), Failed> {
     let mut bytes = [0; 32];
     let no_random = |_| {
         let told = "sidewire: the system gives no random bytes";
-        (cli::CANNOT_START, told.to_owned())
+        (CANNOT, told.to_owned())
     };
     rand::fill(&mut bytes).map_err(no_random)?;
     let secret = format!("whsec_{}", STANDARD.encode(bytes));
@@ -44,7 +43,7 @@ pub fn new_secret(out: Option<&Path>) -> Result<(), Failed> {
             _ => format!("cannot be written: {error}; choose a directory that you may write to"),
         };
         let told = format!("sidewire: --out = {:?}  {told}", out.display().to_string());
-        (cli::CANNOT_START, told)
+        (CANNOT, told)
     })?;
     say(&out.display().to_string());
     Ok(())

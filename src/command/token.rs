@@ -1,18 +1,61 @@
 //! `sidewire token`: a token for trying out, made with a secret of the configuration.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Map, Value};
 
-use super::{Failed, say};
+use super::{BAD_CONFIG, BAD_USAGE, Failed, say};
 use crate::{
     auth::token::{self, Keys, Rules},
-    cli::{self, Token},
     config::{self, Site, TokenKey},
 };
 
 /// How long a token holds where nobody says.
 const EXPIRES: Duration = Duration::from_secs(3_600);
+
+/// What a token is to say.
+#[derive(clap::Args, Clone, Debug, Eq, PartialEq)]
+pub struct Token {
+    /// The configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sidewire/sidewire.toml"
+    )]
+    pub config: PathBuf,
+    /// The site, by its name; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<String>,
+    /// The user that it is for; without one, nobody in particular
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// The session that it belongs to: 16 hex digits
+    #[arg(long, value_name = "HEX")]
+    pub sid: Option<String>,
+    /// How long it holds [default: 1h, or the site's tokens.life_max]
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
+    /// Make a subscription token, for this channel
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// The channels that the connection is subscribed to by the server
+    #[arg(
+        long,
+        value_name = "CHANNEL,…",
+        value_delimiter = ',',
+        conflicts_with = "channel"
+    )]
+    pub channels: Vec<String>,
+    /// What others are told of the user, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub info: Option<String>,
+    /// The site's key to sign with, by its kid; without it, the first
+    #[arg(long)]
+    pub kid: Option<String>,
+}
 
 /// Prints the token that `asked` describes.
 ///
@@ -20,8 +63,7 @@ const EXPIRES: Duration = Duration::from_secs(3_600);
 ///
 /// What was asked for can't be, or would be refused by the sidecar itself.
 pub fn print_token(asked: &Token) -> Result<(), Failed> {
-    let config =
-        config::load(&asked.config).map_err(|faults| (cli::BAD_CONFIG, faults.to_string()))?;
+    let config = config::load(&asked.config).map_err(|faults| (BAD_CONFIG, faults.to_string()))?;
     let site = site(&config.sites, asked.site.as_deref())?;
     let key = key(site, asked.kid.as_deref())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -35,7 +77,7 @@ pub fn print_token(asked: &Token) -> Result<(), Failed> {
 
 fn usage(key: &str, value: &str, remedy: impl std::fmt::Display) -> Failed {
     let told = format!("sidewire: {key} = {value:?}  {remedy}");
-    (cli::BAD_USAGE, told)
+    (BAD_USAGE, told)
 }
 
 fn site<'a>(sites: &'a [Site], name: Option<&str>) -> Result<&'a Site, Failed> {
@@ -45,7 +87,7 @@ fn site<'a>(sites: &'a [Site], name: Option<&str>) -> Result<&'a Site, Failed> {
         (None, [only]) => Ok(only),
         (None, _) => {
             let told = format!("sidewire: --site is missing; expected one of: {names}");
-            Err((cli::BAD_USAGE, told))
+            Err((BAD_USAGE, told))
         }
         (Some(name), _) => {
             let site = sites.iter().find(|site| site.name == name);
@@ -65,7 +107,7 @@ fn key<'a>(site: &'a Site, kid: Option<&str>) -> Result<&'a TokenKey, Failed> {
              `sidewire secret new --out FILE`, and add the table with secret_file = \"FILE\"",
             site.name
         );
-        return Err((cli::BAD_CONFIG, told));
+        return Err((BAD_CONFIG, told));
     };
     let Some(kid) = kid else { return Ok(first) };
     keys.iter().find(|key| key.kid == kid).ok_or_else(|| {
@@ -154,7 +196,7 @@ fn verify(
     };
     let told = |error: &dyn std::error::Error| {
         let told = format!("sidewire: this would be refused: {error}; ask for less");
-        (cli::BAD_USAGE, told)
+        (BAD_USAGE, told)
     };
     let secret = (key.kid.as_str(), key.secret.as_bytes());
     let keys = Keys::new(rules, [secret], None).map_err(|error| told(&error))?;

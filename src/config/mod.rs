@@ -18,6 +18,7 @@ mod site;
 mod tests;
 mod tokens;
 mod value;
+mod written;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -38,6 +39,7 @@ use section::{Findings, Section};
 pub use site::{Backend, FastCgi, Site, Upstream};
 pub use tokens::{Jwks, TokenKey, Tokens};
 pub use value::{Address, Bytes, duration};
+pub use written::Written;
 
 /// A whole configuration that can be run: hosts, names and secrets are unique, and TLS has a
 /// certificate.
@@ -104,20 +106,30 @@ pub fn load(file: &Path) -> Result<Config, Faults> {
 /// not for running unless there are none.
 #[must_use]
 pub fn examine(file: &Path) -> (Option<Config>, Vec<Fault>) {
-    match fs::read_to_string(file) {
-        Ok(text) => {
-            let (config, findings) = read(&text);
-            (config, findings.faults())
-        }
-        Err(error) => {
-            let fault = Fault {
-                key: "the file".into(),
-                value: None,
-                remedy: format!("cannot be read: {error}"),
-            };
-            (None, vec![fault])
-        }
+    match open(file) {
+        Ok(text) => examine_text(&text),
+        Err(fault) => (None, vec![fault]),
     }
+}
+
+/// As [`examine`], for the text of a file.
+#[must_use]
+pub fn examine_text(text: &str) -> (Option<Config>, Vec<Fault>) {
+    let (config, findings) = read(text);
+    (config, findings.faults())
+}
+
+/// The text of `file`.
+///
+/// # Errors
+///
+/// The fault of a file that cannot be read.
+pub fn open(file: &Path) -> Result<String, Fault> {
+    fs::read_to_string(file).map_err(|error| Fault {
+        key: "the file".into(),
+        value: None,
+        remedy: format!("cannot be read: {error}"),
+    })
 }
 
 /// Checks the text of a configuration.

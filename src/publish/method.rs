@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the plugin may rely on; grows when a method or a field is added.
-const API_LEVEL: u32 = 1;
+pub const API_LEVEL: u32 = 1;
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug)]

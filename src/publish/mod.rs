@@ -27,6 +27,7 @@ use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+pub use method::API_LEVEL;
 use method::{Commands, Limits, Method};
 use prometheus_client::{
     encoding::EncodeLabelSet,

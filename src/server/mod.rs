@@ -5,21 +5,23 @@
 //! then the hub.
 
 mod check;
+mod reload;
+mod signals;
 mod tokens;
 
 use std::{
+    path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use reload::{Holders, Reload};
+pub use reload::{Loaded, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    task::spawn_blocking,
-};
+pub use signals::Signals;
 
 use crate::{
-    admin::Admin,
+    admin::{self, Admin, reload::Reloads},
     auth::token::Keys,
     broker::memory::{self, Memory},
     config::{self, Config},
@@ -31,7 +33,7 @@ use crate::{
     router::Router,
     shutdown::Tasks,
     static_files::{self, StaticFiles},
-    telemetry::{Registry, chain},
+    telemetry::{Filter, Registry, chain},
     tls::{self, Acceptor, Certificates, Stream},
     upstream::{self, Upstream},
 };
@@ -66,29 +68,6 @@ pub enum Error {
     },
 }
 
-/// The signals that the process heeds; created before anything is bound, so that none is lost.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    /// Starts to listen for SIGTERM, SIGINT and SIGHUP.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's; the process can't be stopped cleanly then, so it must not start.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
 /// A running process.
 #[derive(Debug)]
 pub struct Server {
@@ -96,6 +75,7 @@ pub struct Server {
     addresses: Vec<String>,
     certificates: Arc<Certificates>,
     realtime: Realtime,
+    reloads: Reloads,
     stages: Stages,
 }
 
@@ -113,13 +93,15 @@ struct Stages {
 }
 
 impl Server {
-    /// Builds and starts everything; must be called inside a Tokio runtime.
+    /// Builds and starts everything that `loaded` says; must be called inside a Tokio runtime.
+    /// `file` is what a reload reads, and `filter` what it may change.
     ///
     /// # Errors
     ///
     /// Nothing is served then, and what was bound is closed again.
-    pub fn start(config: &Config) -> Result<Self, Error> {
+    pub fn start(loaded: &Loaded, file: &Path, filter: Filter) -> Result<Self, Error> {
         raise_open_files();
+        let config = &loaded.config;
         let registry = Registry::default();
         let stages = Stages::default();
         let tls_metrics = registry.add(tls::Metrics::register);
@@ -127,11 +109,13 @@ impl Server {
         let keys = token_keys(config)?;
         let realtime = start_realtime(config, keys, &registry, &stages);
         let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
+        let (reloads, asked) = Reloads::channel();
         let mut server = Self {
             stop: config.stop.clone(),
             addresses: Vec::new(),
             certificates: Arc::clone(&certificates),
             realtime: realtime.clone(),
+            reloads,
             stages,
         };
         let acceptor = Acceptor::new(&config.tls, Arc::clone(&certificates), tls_metrics)?;
@@ -139,16 +123,34 @@ impl Server {
         let metrics = registry.add(listener::Metrics::register);
         let mut bound = Vec::new();
         for listener in &config.listeners {
-            bound.push((Listener::bind(listener, &metrics)?, listener.clone()));
+            let socket = Listener::bind(listener, &metrics)?;
+            let scheme = if listener.tls { "https" } else { "http" };
+            server
+                .addresses
+                .push(format!("{scheme} {}", socket.address()));
+            bound.push((socket, listener.clone()));
         }
         let publisher = server.open_publish(config, &registry, realtime)?;
-        server.open_admin(config, &registry, publisher)?;
+        server.open_admin((config, file), &registry, publisher.clone())?;
         for (listener, config) in bound {
             server.open_listener(listener, &config, &front, &acceptor);
         }
         let background = &server.stages.background;
-        let watch = certificates.watch(config.tls.poll_interval, background.clone());
+        let watch = Arc::clone(&certificates).watch(config.tls.poll_interval, background.clone());
         background.spawn(watch);
+        let reload = Reload {
+            file: file.to_owned(),
+            started: loaded.clone(),
+            current: loaded.clone(),
+            holders: Holders {
+                certificates,
+                publisher,
+                realtime: server.realtime.clone(),
+                filter,
+            },
+            metrics: registry.add(reload::Metrics::register),
+        };
+        background.spawn(reload.run(asked, background.clone()));
         Ok(server)
     }
 
@@ -158,13 +160,13 @@ impl Server {
         &self.addresses
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops in order. SIGHUP reads the certificates anew.
+    /// Serves until SIGTERM or SIGINT, then stops in order. SIGHUP reads the configuration anew.
     pub async fn run_until(self, mut signals: Signals) {
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => self.reload(),
+                _ = signals.hang_up.recv() => self.reloads.ask(),
             }
         }
         tokio::select! {
@@ -172,18 +174,6 @@ impl Server {
             _ = signals.terminate.recv() => tracing::warn!("told to stop twice: cut off"),
             _ = signals.interrupt.recv() => tracing::warn!("told to stop twice: cut off"),
         }
-    }
-
-    /// Reads the certificates anew, past the threads that serve: a disk may hang.
-    fn reload(&self) {
-        let certificates = Arc::clone(&self.certificates);
-        self.stages.background.spawn(async move {
-            // Each fault is logged where it is found.
-            match spawn_blocking(move || certificates.reload().len()).await {
-                Ok(faults) => tracing::info!(faults, "certificates were read anew"),
-                Err(error) => tracing::error!(%error, "reading the certificates failed"),
-            }
-        });
     }
 
     /// Stops everything in order, all stages under one deadline.
@@ -212,15 +202,12 @@ impl Server {
     }
 
     fn open_listener(
-        &mut self,
+        &self,
         listener: Listener,
         config: &config::Listener,
         front: &Front,
         acceptor: &Acceptor,
     ) {
-        let scheme = if config.tls { "https" } else { "http" };
-        self.addresses
-            .push(format!("{scheme} {}", listener.address()));
         let (front, acceptor) = (front.clone(), config.tls.then(|| acceptor.clone()));
         let mode = config.mode;
         let edge = &self.stages.edge;
@@ -272,7 +259,7 @@ impl Server {
 
     fn open_admin(
         &mut self,
-        config: &Config,
+        (config, file): (&Config, &Path),
         registry: &Registry,
         publisher: Option<Publisher>,
     ) -> Result<(), Error> {
@@ -283,7 +270,21 @@ impl Server {
         self.addresses
             .push(format!("admin {}", admin.socket.display()));
         let tasks = self.stages.sockets.clone();
-        let api = Admin::new(registry.clone(), publisher, tasks.clone());
+        let sites = config.sites.iter();
+        let sites = sites.map(|site| (site.name.clone(), site.hosts.clone()));
+        let api = Admin::new(admin::Parts {
+            facts: admin::Facts {
+                addresses: self.addresses.clone(),
+                config_file: file.to_owned(),
+                sites: sites.collect(),
+                started: (SystemTime::now(), Instant::now()),
+            },
+            registry: registry.clone(),
+            publisher,
+            certificates: Arc::clone(&self.certificates),
+            reloads: self.reloads.clone(),
+            tasks: tasks.clone(),
+        });
         tasks.spawn(
             socket.run(ADMIN_CONNECTIONS, tasks.clone(), move |accepted| {
                 let api = api.clone();

@@ -218,6 +218,11 @@ impl Pair {
         day(self.not_after)
     }
 
+    /// The end of the certificate's last second, in Unix seconds.
+    pub(super) fn not_after(&self) -> i64 {
+        self.not_after.timestamp()
+    }
+
     /// Whether the certificate is for `host`, a lower-case name or an address.
     pub(super) fn covers(&self, host: &str) -> bool {
         let parent = host.split_once('.').map(|(_, parent)| parent);
@@ -255,6 +260,20 @@ fn address(bytes: &[u8]) -> Option<String> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let v6 = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     v4.or(v6).ok().map(|address| address.to_string())
+}
+
+/// Certificates that a client of ours trusts: all that stand in `files`, a server's own among them.
+///
+/// # Errors
+///
+/// A file that cannot be read, or holds none.
+pub fn trusted(files: &[&Path]) -> Result<rustls::RootCertStore, Error> {
+    let mut store = rustls::RootCertStore::empty();
+    for file in files {
+        // What can't be an anchor helps no client, and harms none.
+        let _ = store.add_parsable_certificates(read_chain(file)?);
+    }
+    Ok(store)
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {

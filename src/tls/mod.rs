@@ -15,7 +15,7 @@ mod tests;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
@@ -29,7 +29,7 @@ use tokio_rustls::{
     },
 };
 
-pub use reload::Certificates;
+pub use reload::{Certificates, InService};
 pub use stream::{Alpn, Stream};
 
 use crate::config;
@@ -43,6 +43,7 @@ pub struct Metrics {
     handshake_failures: Family<Reason, Counter>,
     reloads: Counter,
     reload_failures: Counter,
+    not_after: Family<[(&'static str, String); 1], Gauge>,
 }
 
 /// Makes TLS connections of accepted ones. Clones share everything.
@@ -104,6 +105,11 @@ impl Metrics {
             "tls_certificate_reload_failures",
             "Distinct faults that kept a changed certificate out of service",
             metrics.reload_failures.clone(),
+        );
+        registry.register(
+            "tls_certificate_not_after_seconds",
+            "When each certificate in service ends, in Unix seconds",
+            metrics.not_after.clone(),
         );
         metrics
     }

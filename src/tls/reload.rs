@@ -8,6 +8,7 @@ use std::{
     error::Error as StdError,
     fs,
     os::unix::fs::MetadataExt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -35,6 +36,19 @@ pub struct Certificates {
     store: Store,
     entries: Mutex<Vec<Entry>>,
     metrics: Metrics,
+}
+
+/// A configured pair, as a person wants to know it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InService {
+    /// As configured.
+    pub certificate: PathBuf,
+    /// The names of the certificate that is in service; none where none ever loaded.
+    pub names: Vec<String>,
+    /// Its last second, in Unix seconds.
+    pub not_after: Option<i64>,
+    /// Why the files as they are now were not taken.
+    pub faults: Vec<String>,
 }
 
 /// One configured pair.
@@ -69,12 +83,7 @@ impl Certificates {
         let mut faults = Vec::new();
         let mut entries = Vec::new();
         for files in files {
-            let mut entry = Entry {
-                files: files.clone(),
-                pair: None,
-                seen: None,
-                told: BTreeSet::new(),
-            };
+            let mut entry = Entry::new(files);
             let checked = Pair::load(files).and_then(|pair| {
                 let dates = pair.check_dates();
                 entry.pair = Some(Arc::new(pair));
@@ -86,13 +95,16 @@ impl Certificates {
             }
             entries.push(entry);
         }
-        let store = Store::default();
-        store.replace(in_service(&entries));
         let certificates = Self {
-            store,
-            entries: Mutex::new(entries),
+            store: Store::default(),
+            entries: Mutex::default(),
             metrics,
         };
+        certificates.serve(&entries);
+        *certificates
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = entries;
         (Arc::new(certificates), faults)
     }
 
@@ -102,6 +114,39 @@ impl Certificates {
     /// Blocks on the disk.
     pub fn reload(&self) -> Vec<Error> {
         self.look(true, SystemTime::now())
+    }
+
+    /// Has `files` in place of the pairs configured before, and reads every pair again; returns
+    /// the faults, each of which is logged. Pairs that stay configured stay in service.
+    ///
+    /// Blocks on the disk.
+    pub fn configure(&self, files: &[config::Certificate]) -> Vec<Error> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = std::mem::take(&mut *entries);
+        for files in files {
+            let place = known.iter().position(|entry| entry.files == *files);
+            entries.push(match place {
+                Some(place) => known.swap_remove(place),
+                None => Entry::new(files),
+            });
+        }
+        let faults = self.look_at(&mut entries, true, SystemTime::now());
+        // In any case: the order says which one is the default.
+        self.serve(&entries);
+        faults
+    }
+
+    /// Every configured pair and how it is.
+    #[must_use]
+    pub fn list(&self) -> Vec<InService> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = entries.iter().map(|entry| InService {
+            certificate: entry.files.certificate.clone(),
+            names: entry.pair.iter().flat_map(|p| p.names.clone()).collect(),
+            not_after: entry.pair.as_ref().map(|pair| pair.not_after()),
+            faults: entry.told.iter().cloned().collect(),
+        });
+        list.collect()
     }
 
     /// Looks at the files every `interval` until the stage is told to stop.
@@ -136,6 +181,10 @@ impl Certificates {
 
     pub(super) fn look(&self, all: bool, now: SystemTime) -> Vec<Error> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        self.look_at(&mut entries, all, now)
+    }
+
+    fn look_at(&self, entries: &mut [Entry], all: bool, now: SystemTime) -> Vec<Error> {
         let mut faults = Vec::new();
         let mut replaced = false;
         for entry in &mut *entries {
@@ -155,9 +204,23 @@ impl Certificates {
             }
         }
         if replaced {
-            self.store.replace(in_service(&entries));
+            self.serve(entries);
         }
         faults
+    }
+
+    /// Puts the pairs of `entries` in service.
+    fn serve(&self, entries: &[Entry]) {
+        self.store.replace(in_service(entries));
+        let gauges = &self.metrics.not_after;
+        gauges.clear();
+        for entry in entries {
+            if let Some(pair) = &entry.pair {
+                let certificate = entry.files.certificate.display().to_string();
+                let gauge = gauges.get_or_create(&[("certificate", certificate)]);
+                gauge.set(pair.not_after());
+            }
+        }
     }
 }
 
@@ -168,6 +231,15 @@ impl ResolvesServerCert for Certificates {
 }
 
 impl Entry {
+    fn new(files: &config::Certificate) -> Self {
+        Self {
+            files: files.clone(),
+            pair: None,
+            seen: None,
+            told: BTreeSet::new(),
+        }
+    }
+
     /// Takes up a new pair, if there is one that is right. `Ok(true)`: there was.
     fn look(&mut self, all: bool, now: SystemTime) -> Result<bool, Error> {
         let before = self.identities();

@@ -88,8 +88,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("cli", &[]),
-    ("command", &["auth", "cli", "config"]),
+    ("command", &["auth", "config", "telemetry", "tls"]),
+    ("cli", &["command"]),
 ];
 
 #[test]

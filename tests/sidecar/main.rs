@@ -1,6 +1,7 @@
 //! Promises of the built program and of the documents beside it.
 
 mod certificate_reload;
+mod commands;
 mod config_faults;
 mod document_root;
 mod documents;
@@ -8,6 +9,7 @@ mod fan_out;
 mod harness;
 mod layering;
 mod limits;
+mod metrics;
 mod php_fpm;
 mod plain_stream;
 mod publish;
@@ -16,7 +18,9 @@ mod publish_fields;
 mod publish_limits;
 mod publish_methods;
 mod publish_repeats;
+mod reload;
 mod stop;
+mod tail;
 mod tokens;
 mod two_sites;
 mod upstream;

@@ -28,21 +28,58 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
+/// A process whose output is kept.
+pub(crate) struct Running {
+    process: Process,
+    stdout: NamedTempFile,
+    stderr: NamedTempFile,
+}
+
 /// Runs the program with `arguments` to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Finished {
-    let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
-    let child = Command::new(env!("CARGO_BIN_EXE_sidewire"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(stdout.reopen().unwrap())
-        .stderr(stderr.reopen().unwrap())
-        .spawn()
-        .unwrap();
-    let code = Process(child).exit_code().await;
-    Finished {
-        code,
-        stdout: fs::read_to_string(stdout.path()).unwrap(),
-        stderr: fs::read_to_string(stderr.path()).unwrap(),
+    Running::start(arguments, "").finished().await
+}
+
+impl Running {
+    /// Starts the program with `arguments`, and `input` on its standard input.
+    pub(crate) fn start(arguments: &[&str], input: &str) -> Self {
+        let (stdout, stderr) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+        let stdin = NamedTempFile::new().unwrap();
+        fs::write(stdin.path(), input).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sidewire"))
+            .args(arguments)
+            .stdin(stdin.reopen().unwrap())
+            .stdout(stdout.reopen().unwrap())
+            .stderr(stderr.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            process: Process(child),
+            stdout,
+            stderr,
+        }
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        fs::read_to_string(self.stdout.path()).unwrap()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.stderr.path()).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn finished(self) -> Finished {
+        let code = self.process.exit_code().await;
+        Finished {
+            code,
+            stdout: fs::read_to_string(self.stdout.path()).unwrap(),
+            stderr: fs::read_to_string(self.stderr.path()).unwrap(),
+        }
     }
 }
 

@@ -234,22 +234,37 @@ impl Sidecar {
         Publisher::new(self.publish_socket(), &secret)
     }
 
-    async fn admin(&self, path: &str) -> Response {
+    /// The answer of the admin socket.
+    pub(crate) async fn admin(&self, method: &str, path: &str) -> Response {
         let socket = self.directory.path().join("admin.sock");
         let mut client = Client::new(UnixStream::connect(socket).await.unwrap());
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.exchange(request).await
     }
 
     /// The value of a metric, written with its labels and without `sidewire_`; 0 where it is not
     /// there yet.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let metrics = self.admin("/metrics").await;
+        let metrics = self.admin("GET", "/metrics").await;
         let line = metrics.text().lines().find_map(|line| {
             let rest = line.strip_prefix("sidewire_")?.strip_prefix(name)?;
             rest.strip_prefix(' ')?.parse().ok()
         });
         line.unwrap_or_default()
+    }
+
+    /// The file that it reads.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("sidewire.toml")
+    }
+
+    pub(crate) fn config(&self) -> String {
+        fs::read_to_string(self.config_file()).unwrap()
+    }
+
+    /// Has `text` in place of its configuration, for the next reload.
+    pub(crate) fn write_config(&self, text: &str) {
+        fs::write(self.config_file(), text).unwrap();
     }
 
     /// What the process has logged so far.
