@@ -331,7 +331,7 @@ impl Openings {
             );
         }
         for value in ["token.abc", "sidewire, token.abc", "token., sidewire"] {
-            self.and(401, &format!("Sec-WebSocket-Protocol: {value}\r\n"), None);
+            self.and(400, &format!("Sec-WebSocket-Protocol: {value}\r\n"), None);
         }
     }
 
