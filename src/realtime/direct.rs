@@ -5,7 +5,7 @@
 //! waits in the backlog, and the connection's own task flushes again when the socket takes more.
 
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, Write},
     net::Shutdown,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -17,9 +17,10 @@ use tokio::{net::TcpStream, sync::Notify};
 use tokio_rustls::rustls::ServerConnection;
 
 use super::{
-    backlog::{Backlog, Due, Full, Limits, RECORD_MAX},
+    backlog::{Backlog, Due, Full, Limits},
     item::Item,
     kind::Kind,
+    sealer::{Sealer, TryIo, read_tls, seal},
 };
 
 /// Bytes taken from the socket in one go.
@@ -54,12 +55,6 @@ enum Phase {
     Closing,
     /// The socket failed; nothing can be written.
     Dead,
-}
-
-#[derive(Debug)]
-enum Sealer {
-    Plain,
-    Tls(Box<ServerConnection>),
 }
 
 /// What became of frames that were handed over.
@@ -367,56 +362,5 @@ impl Wire {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Input::Nothing),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Seals what `slices` hold into one record; how many bytes were taken.
-fn seal(session: &mut ServerConnection, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    debug_assert!(slices.iter().map(|s| s.len()).sum::<usize>() <= RECORD_MAX);
-    match session.writer().write_vectored(slices)? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        sealed => Ok(sealed),
-    }
-}
-
-fn read_tls(
-    session: &mut ServerConnection,
-    socket: &TcpStream,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    loop {
-        match session.reader().read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // A peer that leaves without close_notify has left all the same.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-            done => return done,
-        }
-        if session.read_tls(&mut TryIo(socket))? == 0 {
-            return Ok(0);
-        }
-        session.process_new_packets().map_err(io::Error::other)?;
-    }
-}
-
-/// Lets rustls read and write a socket without waiting.
-struct TryIo<'a>(&'a TcpStream);
-
-impl Read for TryIo<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
-    }
-}
-
-impl Write for TryIo<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -14,13 +14,16 @@ mod clock;
 mod close;
 mod closing;
 mod connection;
+mod credentials;
 mod direct;
 mod event_stream;
+mod fan_out;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handshake;
 mod hub;
+mod inquiries;
 mod item;
 mod kind;
 mod metrics;
@@ -31,9 +34,11 @@ mod presence;
 mod protocol;
 mod queued;
 mod quota;
+mod sealer;
 mod seats;
 mod session;
 mod shard;
+mod streams;
 mod subscriptions;
 mod users;
 

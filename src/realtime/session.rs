@@ -3,7 +3,7 @@
 //! What a client's messages do is told elsewhere.
 
 use std::{
-    future::{pending, poll_fn},
+    future::{Future, pending, poll_fn},
     io,
     sync::Arc,
     time::Duration,
@@ -72,14 +72,33 @@ impl Session {
     }
 
     /// Serves the connection until it is closed; `read_ahead` is what came with the handshake.
-    pub(super) async fn run(mut self, channels: Vec<Subscription>, read_ahead: Bytes) {
+    ///
+    /// Each idle connection keeps this future: what is not waited in for long is boxed.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold its arguments twice"
+    )]
+    pub(super) fn run(
+        mut self,
+        channels: Vec<Subscription>,
+        read_ahead: Bytes,
+    ) -> impl Future<Output = ()> + Send {
+        async move {
+            // Held from before the shard hears of us, so that it hears of our end in any case.
+            let _leave = self.hub.leave(&self.client.connection);
+            let mut served = Box::pin(self.begin(channels, read_ahead)).await;
+            while served.is_ok() && !self.connection().is_closing() {
+                served = self.turn().await;
+            }
+            if served.is_ok() {
+                Box::pin(self.end()).await;
+            }
+        }
+    }
+
+    async fn begin(&mut self, channels: Vec<Subscription>, read_ahead: Bytes) -> io::Result<()> {
         let connection = Arc::clone(&self.client.connection);
-        let Some(direct) = connection.direct() else {
-            return;
-        };
-        // Held from before the shard hears of us, so that it hears of our end in any case.
-        let _leave = self.hub.leave(&connection);
-        self.client.mail(Mail::Join(Arc::clone(&connection))).await;
+        self.client.mail(Mail::Join(connection)).await;
         for subscription in channels {
             self.client
                 .mail(Mail::Subscribe(Box::new(subscription)))
@@ -88,27 +107,26 @@ impl Session {
         self.take(&read_ahead).await;
         drop(read_ahead);
         // The TLS session may hold bytes already, of which the socket will not tell again.
-        let mut served = self.read(direct).await;
-        while served.is_ok() && !direct.is_closing() {
-            served = self.turn(direct).await;
-        }
-        if served.is_err() {
-            return;
-        }
-        // Whoever lingers longer is cut off.
-        let _ = timeout(LINGER, linger(direct)).await;
+        self.read().await
     }
 
-    async fn turn(&mut self, direct: &Direct) -> io::Result<()> {
+    async fn end(&self) {
+        if let Some(direct) = self.connection().direct() {
+            // Whoever lingers longer is cut off.
+            let _ = timeout(LINGER, linger(direct)).await;
+        }
+    }
+
+    async fn turn(&mut self) -> io::Result<()> {
+        let Some(direct) = self.client.connection.direct() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let stalled = direct.stalled_since();
-        let stall =
-            stalled.map(|since| Instant::from_std(since) + self.config().write_stall_timeout);
-        let others = stall.into_iter().chain(self.client.deadline());
-        let next = others.fold(self.age.min(self.next), Instant::min);
+        let next = self.deadline(stalled);
         match wait(direct, stalled.is_some(), next).await {
             Wakeup::Readable(ready) => {
                 ready?;
-                self.read(direct).await
+                Box::pin(self.read()).await
             }
             Wakeup::Writable(ready) => {
                 ready?;
@@ -116,13 +134,24 @@ impl Session {
             }
             Wakeup::Called => Ok(()),
             Wakeup::Due => {
-                self.on_time(direct);
+                self.on_time();
                 Ok(())
             }
         }
     }
 
-    async fn read(&mut self, direct: &Direct) -> io::Result<()> {
+    fn deadline(&self, stalled: Option<std::time::Instant>) -> Instant {
+        let timeout = self.config().write_stall_timeout;
+        let stall = stalled.map(|since| Instant::from_std(since) + timeout);
+        let others = stall.into_iter().chain(self.client.deadline());
+        others.fold(self.age.min(self.next), Instant::min)
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        let connection = Arc::clone(&self.client.connection);
+        let Some(direct) = connection.direct() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         for _ in 0..READS_A_TURN {
             // Taken only now: a buffer held while waiting would cost every idle connection.
             let mut buffer = Vec::new();
@@ -195,8 +224,12 @@ impl Session {
     }
 
     /// Something is due.
-    fn on_time(&mut self, direct: &Direct) {
+    fn on_time(&mut self) {
         self.client.on_time();
+        let connection = Arc::clone(&self.client.connection);
+        let Some(direct) = connection.direct() else {
+            return;
+        };
         let now = Instant::now();
         let stall = self.config().write_stall_timeout;
         if direct
@@ -260,5 +293,21 @@ async fn linger(direct: &Direct) -> io::Result<()> {
             return Ok(());
         }
         yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each idle connection costs as much.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        fn size<F: Future>(_: impl FnOnce(Session, Vec<Subscription>, Bytes) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Session::run);
+        println!("{size} bytes");
+        assert!(size <= 768, "{size}");
     }
 }

@@ -18,7 +18,6 @@ use tokio::{
 use super::{
     Metrics,
     backlog::Due,
-    broadcast::{Body, Broadcast},
     close::Close,
     closing::Closing,
     connection::{Connection, NO_SLOT},
@@ -28,7 +27,7 @@ use super::{
     kind::Kind,
 };
 use crate::{
-    broker::{ChannelName, Epoch, Publication},
+    broker::{ChannelName, Epoch},
     config::Namespace,
     shutdown::Tasks,
 };
@@ -56,11 +55,13 @@ pub(super) struct Shard {
     pub(super) channels: Slab<Channel>,
     pub(super) names: HashMap<ChannelName, usize>,
     /// Browsers to which something is due.
-    touched: Vec<usize>,
+    pub(super) touched: Vec<usize>,
     /// Since others last ran.
-    work: usize,
+    pub(super) work: usize,
     /// Bytes of replies since the last flush.
     replied: usize,
+    /// Messages and writes that are not counted yet.
+    delivered: (u64, u64),
     stopping: bool,
     closing: Closing,
 }
@@ -115,6 +116,7 @@ impl Shard {
             touched: Vec::new(),
             work: 0,
             replied: 0,
+            delivered: (0, 0),
             stopping: false,
             closing: Closing::default(),
         }
@@ -289,85 +291,6 @@ impl Shard {
         browser.moved = true;
     }
 
-    /// Has a publication due for every member that has not seen it.
-    fn gather(&mut self, broadcast: &Arc<Broadcast>) {
-        let Body::Publication(publication) = &broadcast.body else {
-            return;
-        };
-        let Some(index) = self.names.get(&broadcast.channel).copied() else {
-            return;
-        };
-        let Some(channel) = self.channels.get_mut(index) else {
-            return;
-        };
-        channel.epoch = broadcast.epoch;
-        self.work += channel.members.len();
-        let mut special = Vec::new();
-        for (key, member) in &mut channel.members {
-            let Some(browser) = self.browsers.get_mut(member.browser) else {
-                continue;
-            };
-            let plain = browser.connection.kind != Kind::Protocol;
-            match member.judge(publication) {
-                Judgement::Seen => continue,
-                Judgement::Gap => {
-                    special.push((key, member.browser));
-                    continue;
-                }
-                Judgement::Next if plain => {
-                    special.push((key, member.browser));
-                    continue;
-                }
-                Judgement::Next => {}
-            }
-            if browser.is_untouched() {
-                self.touched.push(member.browser);
-            }
-            browser.due.push(Item::Shared(Arc::clone(broadcast)));
-        }
-        for (member, slot) in special {
-            self.gather_special(broadcast, publication, (index, member, slot));
-        }
-    }
-
-    /// One delivery to a plain stream, or to a subscription that has missed something.
-    fn gather_special(
-        &mut self,
-        broadcast: &Arc<Broadcast>,
-        publication: &Publication,
-        (index, key, slot): (usize, usize, usize),
-    ) {
-        let Some(browser) = self.browsers.get(slot) else {
-            return;
-        };
-        if browser.connection.kind == Kind::Protocol {
-            return self.end_gap(slot, index, key);
-        }
-        let channel = self.channels.get_mut(index);
-        let member = channel.and_then(|channel| channel.members.get_mut(key));
-        let gap = member.is_some_and(|member| {
-            // What was next is counted already.
-            let gap = publication.offset > member.last + 1;
-            member.last = member.last.max(publication.offset);
-            gap
-        });
-        self.stream(slot, broadcast, gap);
-    }
-
-    /// Has word of who comes and goes due for every member that wants to know.
-    fn gather_announcement(&mut self, broadcast: &Arc<Broadcast>) {
-        let index = self.names.get(&broadcast.channel).copied();
-        let Some(channel) = index.and_then(|index| self.channels.get(index)) else {
-            return;
-        };
-        self.work += channel.members.len();
-        let wanting = channel.members.iter().filter(|(_, m)| m.join_leave);
-        let slots: Vec<usize> = wanting.map(|(_, member)| member.browser).collect();
-        for slot in slots {
-            self.say_item(slot, Item::Shared(Arc::clone(broadcast)), 0);
-        }
-    }
-
     /// Hands each touched connection what is due to it.
     async fn flush(&mut self) {
         let mut batch = Vec::new();
@@ -381,6 +304,10 @@ impl Shard {
                 self.hand_over(slot);
             }
         }
+        // Once a turn: the counters are shared by all shards.
+        let (messages, writes) = std::mem::take(&mut self.delivered);
+        self.metrics.messages.inc_by(messages);
+        self.metrics.writes.inc_by(writes);
         // Kept for the next turn, but not at the size of the largest one ever.
         batch.shrink_to(4_096);
         self.touched = batch;
@@ -393,41 +320,16 @@ impl Shard {
         };
         let due = std::mem::take(&mut browser.due);
         if due.len() > 0 {
-            self.metrics.messages.inc_by(due.len() as u64);
-            self.metrics.writes.inc();
+            self.delivered.0 += due.len() as u64;
+            self.delivered.1 += 1;
             browser.connection.deliver(due);
         }
     }
 }
 
-/// Whether a publication is to be delivered.
-enum Judgement {
-    Next,
-    Seen,
-    Gap,
-}
-
-impl Member {
-    /// What `publication` is to this member; the next one is counted as sent.
-    fn judge(&mut self, publication: &Publication) -> Judgement {
-        let offset = publication.offset;
-        if offset == 0 {
-            return Judgement::Next;
-        }
-        if offset <= self.last {
-            return Judgement::Seen;
-        }
-        if offset > self.last + 1 {
-            return Judgement::Gap;
-        }
-        self.last = offset;
-        Judgement::Next
-    }
-}
-
 impl Browser {
     /// Whether nothing is due to it yet in this turn.
-    fn is_untouched(&self) -> bool {
+    pub(super) fn is_untouched(&self) -> bool {
         self.due.len() == 0 && !self.moved
     }
 }

@@ -1,18 +1,16 @@
-//! What a shard does about its subscriptions: begin them, end them, answer questions about them.
+//! What a shard does about its subscriptions: begin them and end them.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use slab::Slab;
 
 use super::{
-    broadcast::{Body, Broadcast},
+    broadcast::Body,
     channel::{history, recovery},
     connection::Connection,
     frame,
-    hub::{Connect, Ending, Inquiry, Origin, Question, Subscription},
+    hub::{Connect, Ending, Origin, Subscription},
     item::{Item, Reply},
-    kind::Kind,
-    positions,
     presence::Member as Present,
     protocol::{self, ErrorCode, Recovered, Subscribed},
     shard::{Channel, Follows, Member, Shard},
@@ -23,9 +21,9 @@ use crate::{
 };
 
 /// A subscription that was made.
-struct Made {
-    position: Position,
-    recovered: Option<Vec<Arc<Publication>>>,
+pub(super) struct Made {
+    pub(super) position: Position,
+    pub(super) recovered: Option<Vec<Arc<Publication>>>,
     /// Whether others are to be told who has come.
     joined: Option<Present>,
 }
@@ -315,148 +313,6 @@ impl Shard {
             let push = protocol::unsubscribe_push(&name, 2500, "insufficient state");
             self.say(slot, &push);
         }
-    }
-
-    pub(super) fn on_inquiry(&mut self, inquiry: Inquiry) {
-        let slot = inquiry.connection.slot.load(Ordering::Relaxed);
-        let Some(browser) = self.browsers.get(slot) else {
-            return;
-        };
-        let index = self.names.get(&inquiry.channel);
-        let subscribed = index.is_some_and(|i| browser.follows.iter().any(|f| f.channel == *i));
-        let id = inquiry.id;
-        let reply = match inquiry.question {
-            Question::Subscribed(answer) => {
-                // Whoever asked waits for it, or has gone.
-                let _ = answer.send(subscribed);
-                return;
-            }
-            _ if !subscribed => protocol::refused(id, ErrorCode::PermissionDenied),
-            Question::Presence => {
-                let members = self.hub.presence.members(&inquiry.channel);
-                let members = members.into_iter().map(|m| (m.client.to_string(), m.info));
-                protocol::presence(id, &members.collect::<Vec<_>>())
-            }
-            Question::PresenceStats => {
-                let (clients, users) = self.hub.presence.stats(&inquiry.channel);
-                protocol::presence_stats(id, clients, users)
-            }
-            Question::History(filter) => {
-                let config = &self.hub.config;
-                let bounds = Bounds {
-                    messages: config.recovery_messages_max,
-                    bytes: config.recovery_bytes_max.as_usize(),
-                };
-                let (channel, kept) = (&inquiry.channel, history(&inquiry.namespace));
-                match self.hub.broker.history(channel, &filter, bounds, kept) {
-                    Ok((position, list)) => protocol::history(id, position, &list),
-                    Err(_) => protocol::refused(id, ErrorCode::UnrecoverablePosition),
-                }
-            }
-        };
-        self.say(slot, &reply);
-    }
-
-    /// The first words of a plain stream about one of its channels: what it missed, or that there
-    /// is a gap.
-    fn begin_stream(&mut self, slot: usize, wish: &Subscription, made: &Made, gaps: bool) {
-        let recovered = made.recovered.as_deref();
-        if gaps && wish.since.is_some() && recovered.is_none() {
-            self.tell_gap(slot, &wish.channel.name);
-        }
-        for publication in recovered.unwrap_or_default() {
-            let broadcast = Broadcast::publication(
-                wish.channel.clone(),
-                made.position.epoch,
-                Arc::clone(publication),
-                &wish.namespace,
-            );
-            self.stream(slot, &Arc::new(broadcast), false);
-        }
-        if wish.connection.positions {
-            self.mark_moved(slot);
-        }
-    }
-
-    /// Has a publication due for a plain stream, after word of a gap where there is one.
-    pub(super) fn stream(&mut self, slot: usize, broadcast: &Arc<Broadcast>, gap: bool) {
-        let Some(browser) = self.browsers.get(slot) else {
-            return;
-        };
-        let (kind, positions) = (browser.connection.kind, browser.connection.positions);
-        let several = browser.follows.len() > 1;
-        if gap {
-            self.metrics.gaps.inc();
-            if positions {
-                self.tell_gap(slot, &broadcast.channel.name);
-            }
-        }
-        if kind == Kind::EventStream && several {
-            let bytes = broadcast.event(Some(&self.positions(slot)));
-            self.make_due(slot, Item::Marked(bytes, Arc::clone(broadcast)));
-        } else {
-            self.make_due(slot, Item::Shared(Arc::clone(broadcast)));
-        }
-        if kind == Kind::Plain && positions {
-            self.mark_moved(slot);
-        }
-    }
-
-    fn tell_gap(&mut self, slot: usize, channel: &str) {
-        let gap = serde_json::json!({ "type": "sidewire_gap", "channel": channel });
-        self.tell(slot, &gap.to_string(), None);
-    }
-
-    /// Tells a plain stream where its channels stand, if that is to be told in this turn.
-    pub(super) fn tell_positions(&mut self, slot: usize) {
-        let Some(browser) = self.browsers.get_mut(slot) else {
-            return;
-        };
-        if !std::mem::take(&mut browser.moved) {
-            return;
-        }
-        // Still touched: what follows is no new touch.
-        let due = std::mem::take(&mut browser.due);
-        let id = self.positions(slot);
-        let position = serde_json::json!({ "type": "sidewire_position", "id": id });
-        let item = self.word(slot, &position.to_string(), Some(&id));
-        if let (Some(browser), Some(item)) = (self.browsers.get_mut(slot), item) {
-            browser.due = due;
-            browser.due.push(item);
-        }
-    }
-
-    fn tell(&mut self, slot: usize, json: &str, id: Option<&str>) {
-        if let Some(item) = self.word(slot, json, id) {
-            self.make_due(slot, item);
-        }
-    }
-
-    /// A word of our own to a plain stream. An event stream takes its position as an id without
-    /// an event.
-    fn word(&self, slot: usize, json: &str, id: Option<&str>) -> Option<Item> {
-        let kind = self.browsers.get(slot)?.connection.kind;
-        let bytes = match (kind, id) {
-            (Kind::EventStream, Some(id)) => format!("id: {id}\n\n").into(),
-            (Kind::EventStream, None) => format!("data: {json}\n\n").into(),
-            (Kind::Protocol | Kind::Plain, _) => frame::text(json.as_bytes()),
-        };
-        Some(Item::Own(bytes))
-    }
-
-    /// Where the channels of a plain stream stand.
-    fn positions(&self, slot: usize) -> String {
-        let follows = self.browsers.get(slot).map(|browser| &browser.follows);
-        let each = follows.into_iter().flatten().filter_map(|follows| {
-            let channel = self.channels.get(follows.channel)?;
-            let member = channel.members.get(follows.member)?;
-            Some(positions::one(
-                &channel.name.name,
-                channel.epoch,
-                member.last,
-            ))
-        });
-        each.collect::<Vec<_>>().join(",")
     }
 }
 

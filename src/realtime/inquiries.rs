@@ -1,0 +1,53 @@
+//! What a shard answers to questions about a channel: subscribers alone may ask.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    channel::history,
+    hub::{Inquiry, Question},
+    protocol::{self, ErrorCode},
+    shard::Shard,
+};
+use crate::broker::Bounds;
+
+impl Shard {
+    pub(super) fn on_inquiry(&mut self, inquiry: Inquiry) {
+        let slot = inquiry.connection.slot.load(Ordering::Relaxed);
+        let Some(browser) = self.browsers.get(slot) else {
+            return;
+        };
+        let index = self.names.get(&inquiry.channel);
+        let subscribed = index.is_some_and(|i| browser.follows.iter().any(|f| f.channel == *i));
+        let id = inquiry.id;
+        let reply = match inquiry.question {
+            Question::Subscribed(answer) => {
+                // Whoever asked waits for it, or has gone.
+                let _ = answer.send(subscribed);
+                return;
+            }
+            _ if !subscribed => protocol::refused(id, ErrorCode::PermissionDenied),
+            Question::Presence => {
+                let members = self.hub.presence.members(&inquiry.channel);
+                let members = members.into_iter().map(|m| (m.client.to_string(), m.info));
+                protocol::presence(id, &members.collect::<Vec<_>>())
+            }
+            Question::PresenceStats => {
+                let (clients, users) = self.hub.presence.stats(&inquiry.channel);
+                protocol::presence_stats(id, clients, users)
+            }
+            Question::History(filter) => {
+                let config = &self.hub.config;
+                let bounds = Bounds {
+                    messages: config.recovery_messages_max,
+                    bytes: config.recovery_bytes_max.as_usize(),
+                };
+                let (channel, kept) = (&inquiry.channel, history(&inquiry.namespace));
+                match self.hub.broker.history(channel, &filter, bounds, kept) {
+                    Ok((position, list)) => protocol::history(id, position, &list),
+                    Err(_) => protocol::refused(id, ErrorCode::UnrecoverablePosition),
+                }
+            }
+        };
+        self.say(slot, &reply);
+    }
+}
