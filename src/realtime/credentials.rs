@@ -23,26 +23,31 @@ impl Client {
     /// When [`Client::on_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let subscriptions = self.subscriptions.iter().map(|(end, _)| *end).min();
-        self.end().into_iter().chain(subscriptions).min()
+        let end = self.end().map(|second| self.instant(second));
+        end.into_iter().chain(subscriptions).min()
     }
 
-    /// When the connection ends unless its token is renewed.
-    fn end(&self) -> Option<Instant> {
+    /// The Unix second in which the connection ends unless its token is renewed. No instant: one
+    /// that is made anew each time from what is left never comes.
+    fn end(&self) -> Option<u64> {
         let second = self.connection.identity()?.expires_at()?;
         let grace = match self.connection.kind {
             Kind::Protocol => GRACE,
             // A plain stream can't bring another token.
             Kind::Plain | Kind::EventStream => Duration::ZERO,
         };
-        Some(self.instant(second) + grace)
+        Some(second.saturating_add(grace.as_secs()))
     }
 
     /// Ends what has not been renewed in time.
     pub(super) fn on_time(&mut self) {
-        let now = Instant::now();
-        if self.end().is_some_and(|end| end <= now) {
+        if self
+            .end()
+            .is_some_and(|second| second <= self.hub.clock.now())
+        {
             return self.close(&Close::Expired);
         }
+        let now = Instant::now();
         let (connection, hub) = (&self.connection, &self.hub);
         self.subscriptions.retain(|(end, channel)| {
             if *end <= now {

@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::json;
+use sidewire::{auth::token, config::Secret};
 
 use crate::harness::{
     http,
-    sidecar::Sidecar,
-    until,
+    sidecar::{Sidecar, Site},
+    unix_now, until,
     websocket::{CLOSE, FIN, PING, PONG, frame},
 };
 
@@ -46,6 +47,26 @@ async fn a_plain_stream_is_pinged_by_frames_and_must_answer_them() {
     assert_eq!(ping.opcode, PING, "still connected");
     let closed = browser.closed().await;
     assert_eq!((closed.code, &*closed.reason), (1001, "no pong"));
+}
+
+#[tokio::test]
+async fn a_plain_stream_ends_with_its_token() {
+    let secret = "whsec_YnJvd3NlcnMsIGZvciB0aGVpciB0b2tlbnMsIDMyIGJ5dGVz";
+    let site = Site::new("main", "localhost").backend(format!(
+        "[site.upstream]\naddress = \"http://127.0.0.1:1\"\n\
+         [[site.token_key]]\nsecret = {secret:?}"
+    ));
+    let sidecar = Sidecar::builder().site(site).start().await;
+    let now = unix_now();
+    let claims = json!({ "sub": "7", "iat": now, "exp": now + 2 }).to_string();
+    let secret = Secret::parse(secret).unwrap();
+    let token = token::mint("", secret.as_bytes(), &claims);
+    let fields = format!("Sec-WebSocket-Protocol: sidewire, token.{token}\r\n");
+    let target = "/realtime?channel=site";
+    let mut page = sidecar.upgrade("localhost", target, &fields).await.unwrap();
+    let closed = page.closed().await;
+    assert_eq!((closed.code, &*closed.reason), (1008, "token expired"));
+    assert!(unix_now() >= now + 2, "not before");
 }
 
 #[tokio::test]
