@@ -268,6 +268,43 @@ async fn a_stale_socket_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_socket_whose_file_is_removed_is_bound_anew_and_another_s_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("publish.sock");
+    let tasks = Tasks::new();
+    let bound = unix::Listener::bind(&path, None).unwrap();
+    let (sender, mut accepted) = mpsc::unbounded_channel();
+    let serve = move |connection: unix::Accepted| {
+        let sender = sender.clone();
+        async move { drop(sender.send(connection)) }
+    };
+    tasks.spawn(bound.run(4, tasks.clone(), serve));
+    fs::remove_file(&path).unwrap();
+    let again = async {
+        while UnixStream::connect(&path).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, again).await.unwrap();
+    assert!(timeout(SOON, accepted.recv()).await.unwrap().is_some());
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+        0o660
+    );
+
+    // Moved, not removed: its inode can't be given to the other one.
+    fs::rename(&path, directory.path().join("moved.sock")).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    // Longer than it takes to look.
+    sleep(Duration::from_millis(1_500)).await;
+    UnixStream::connect(&path).await.unwrap();
+    assert!(accepted.try_recv().is_err(), "it is the other's to accept");
+    assert!(other.accept().is_ok());
+    tasks.finish(SOON).await.unwrap();
+    assert!(path.exists(), "and to remove");
+}
+
+#[tokio::test]
 async fn a_living_socket_is_an_error_and_stays() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("publish.sock");

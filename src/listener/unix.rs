@@ -1,19 +1,25 @@
 //! Bound Unix sockets: the twin of the TCP listener for those who are on the machine.
 //!
 //! The file belongs to the process that bound it: what is stale is removed, what lives is left
-//! alone. It knows no peer's user; that is for whoever is given the connection.
+//! alone. One that vanishes is made anew, since nobody could come in any more. It knows no peer's
+//! user; that is for whoever is given the connection.
 
 use std::{
     fs,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use nix::unistd::Group;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::timeout,
+};
 
 use super::{
     BACKLOG, accept,
@@ -23,6 +29,9 @@ use crate::shutdown::Tasks;
 
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
+
+/// How long nobody may come before it is looked whether the file is still there.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// One connection from this machine.
 #[derive(Debug)]
@@ -38,6 +47,18 @@ pub struct Accepted {
 pub struct Listener {
     socket: UnixListener,
     file: File,
+    group: Option<String>,
+}
+
+/// A bound socket whose file is looked after.
+#[derive(Debug)]
+struct Kept(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    listener: Listener,
+    /// Whether it was told that the file can't be had back.
+    told: bool,
 }
 
 /// The file of a socket, removed when dropped, if it is still the one that was bound.
@@ -140,7 +161,12 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
         socket.listen(BACKLOG).map_err(failed)?;
         let socket = UnixListener::from_std(socket.into()).map_err(failed)?;
-        Ok(Self { socket, file })
+        let group = group.map(str::to_owned);
+        Ok(Self {
+            socket,
+            file,
+            group,
+        })
     }
 
     /// The bound path.
@@ -160,15 +186,62 @@ impl Listener {
     {
         let permits = Permits::uncounted(connections_max);
         let serve = |stream, permit| serve(Accepted { stream, permit });
-        accept::run(&self.socket, permits, &tasks, serve).await;
+        let kept = Kept(Mutex::new(State {
+            listener: self,
+            told: false,
+        }));
+        accept::run(&kept, permits, &tasks, serve).await;
     }
 }
 
-impl accept::Source for UnixListener {
+impl accept::Source for Kept {
     type Connection = UnixStream;
 
     async fn next(&self) -> io::Result<UnixStream> {
-        self.accept().await.map(|(stream, _)| stream)
+        loop {
+            let accepted = poll_fn(|cx| self.lock().listener.socket.poll_accept(cx));
+            match timeout(LOOK_AFTER, accepted).await {
+                Ok(accepted) => return accepted.map(|(stream, _)| stream),
+                // Whoever can find the file has been let in by now.
+                Err(_) => self.lock().look(),
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Binds anew where the file has vanished. Another's file is left alone.
+    fn look(&mut self) {
+        let file = &self.listener.file;
+        match file.fate() {
+            Fate::Ours => self.told = false,
+            Fate::Gone => match Listener::bind(&file.path, self.listener.group.as_deref()) {
+                Ok(listener) => {
+                    let socket = listener.file.path.display();
+                    tracing::warn!(%socket, "the file of a socket was removed: bound anew");
+                    self.listener = listener;
+                    self.told = false;
+                }
+                Err(error) => self.tell(&error),
+            },
+            Fate::Replaced => {
+                let path = file.path.clone();
+                self.tell(&Error::Living { path });
+            }
+        }
+    }
+
+    /// Once, until it is well again.
+    fn tell(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::error!(%error, "the file of a socket is not ours any more: nobody can connect");
+        }
     }
 }
 
@@ -266,13 +339,26 @@ impl File {
             identity: (found.dev(), found.ino()),
         })
     }
+
+    fn fate(&self) -> Fate {
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.identity => Fate::Ours,
+            Ok(_) => Fate::Replaced,
+            Err(_) => Fate::Gone,
+        }
+    }
+}
+
+/// What has become of a socket's file.
+enum Fate {
+    Ours,
+    Gone,
+    Replaced,
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        let still_ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
-        if still_ours {
+        if matches!(self.fate(), Fate::Ours) {
             // It may go between the look and the removal: gone is what we want.
             let _ = fs::remove_file(&self.path);
         }
