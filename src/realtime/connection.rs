@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -108,14 +109,17 @@ impl Connection {
         self.identity.get().map(|identity| &**identity)
     }
 
-    /// Hands frames over; a connection that can't take them is closed as slow.
+    /// Hands frames over; a connection that can't take them is closed as slow. A fault of ours in
+    /// the middle ends this connection and nothing else: whoever holds its lock poisons it.
     pub(super) fn deliver(&self, due: Due) {
-        let delivery = match &self.outgoing {
+        let delivery = catch_unwind(AssertUnwindSafe(|| match &self.outgoing {
             Outgoing::Direct(direct) => direct.deliver(due),
             Outgoing::Queued(queued) => queued.deliver(due),
-        };
-        if delivery == Delivery::Slow {
-            self.close(&Close::Slow);
+        }));
+        match delivery {
+            Ok(Delivery::Slow) => self.close(&Close::Slow),
+            Ok(Delivery::Taken | Delivery::Gone) => {}
+            Err(_) => self.wake(),
         }
     }
 
@@ -283,6 +287,21 @@ impl fmt::Display for ClientId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_in_the_middle_of_a_delivery_ends_that_connection_alone() {
+        let limits = crate::realtime::backlog::Limits {
+            bytes: 100,
+            messages: 100,
+        };
+        let outgoing = Outgoing::Queued(Queued::new(Kind::Protocol, limits));
+        let (kind, place) = ((Kind::Protocol, false), (SiteId(0), 0));
+        let connection = Connection::new(kind, place, outgoing, Metrics::default(), None);
+        connection.deliver(Due::from(Item::Bomb));
+        assert!(connection.is_closing());
+        connection.deliver(Due::from(Item::Own(frame::text(b"{}"))));
+        connection.close(&Close::Shutdown);
+    }
 
     #[test]
     fn an_id_is_read_as_it_is_written() {

@@ -19,6 +19,9 @@ pub(super) enum Item {
     Marked(Bytes, Arc<Broadcast>),
     /// The reply to a command, with publications of a channel in it.
     Reply(Box<Reply>),
+    /// Panics when it is looked at.
+    #[cfg(test)]
+    Bomb,
 }
 
 /// A reply that holds a channel's publications.
@@ -37,6 +40,8 @@ impl Item {
             Self::Shared(broadcast) => broadcast.encoded(kind),
             Self::Conflated(broadcast) => broadcast.encoded_conflated(kind),
             Self::Reply(reply) => &reply.bytes,
+            #[cfg(test)]
+            Self::Bomb => panic!("a fault of ours"),
         }
     }
 
@@ -48,6 +53,8 @@ impl Item {
                 Some(&broadcast.channel.name)
             }
             Self::Reply(reply) => Some(&reply.channel),
+            #[cfg(test)]
+            Self::Bomb => None,
         }
     }
 

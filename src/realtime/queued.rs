@@ -123,8 +123,14 @@ impl Queued {
         Poll::Pending
     }
 
+    /// A panic while the lock was held ends this stream and no other.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = PoisonError::into_inner(poisoned);
+            state.ended = true;
+            state.wake();
+            state
+        })
     }
 }
 

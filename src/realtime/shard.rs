@@ -22,7 +22,7 @@ use super::{
     closing::Closing,
     connection::{Connection, NO_SLOT},
     frame,
-    hub::{Control, Hub, Mail},
+    hub::{Control, Hub, Mail, Subscription},
     item::Item,
     kind::Kind,
 };
@@ -54,6 +54,8 @@ pub(super) struct Shard {
     pub(super) browsers: Slab<Browser>,
     pub(super) channels: Slab<Channel>,
     pub(super) names: HashMap<ChannelName, usize>,
+    /// What the server's side wants of connections that have not begun here yet.
+    pub(super) early: Vec<Subscription>,
     /// Browsers to which something is due.
     pub(super) touched: Vec<usize>,
     /// Since others last ran.
@@ -71,6 +73,9 @@ pub(super) struct Browser {
     pub(super) connection: Arc<Connection>,
     pub(super) due: Due,
     pub(super) follows: Vec<Follows>,
+    /// Whether it may be told of anything: a client of the protocol once its connect command was
+    /// answered.
+    pub(super) begun: bool,
     /// Whether its plain stream is to be told its positions at the end of the turn.
     pub(super) moved: bool,
 }
@@ -113,6 +118,7 @@ impl Shard {
             browsers: Slab::new(),
             channels: Slab::new(),
             names: HashMap::new(),
+            early: Vec::new(),
             touched: Vec::new(),
             work: 0,
             replied: 0,
@@ -179,7 +185,7 @@ impl Shard {
         match control {
             Control::Leave(connection) => self.on_leave(&connection),
             Control::Announce(broadcast) => self.gather_announcement(&broadcast),
-            Control::Subscribe(wish) => self.on_subscribe(&wish),
+            Control::Subscribe(wish) => self.on_server_side(*wish),
             Control::Unsubscribe {
                 connection,
                 channel,
@@ -234,17 +240,20 @@ impl Shard {
         if self.stopping {
             connection.close(&Close::Shutdown);
         }
+        let begun = connection.kind != Kind::Protocol;
         let entry = self.browsers.vacant_entry();
         connection.slot.store(entry.key(), Ordering::Relaxed);
         entry.insert(Browser {
             connection,
             due: Due::default(),
             follows: Vec::new(),
+            begun,
             moved: false,
         });
     }
 
     fn on_leave(&mut self, connection: &Arc<Connection>) {
+        self.early.retain(|wish| !wish.connection.has_left());
         let slot = connection.slot.swap(NO_SLOT, Ordering::Relaxed);
         let Some(browser) = self.browsers.try_remove(slot) else {
             return;

@@ -63,6 +63,19 @@ impl Shard {
         }
     }
 
+    /// The server's side has a connection follow a channel: after the reply to its connect
+    /// command, which may still be on its way here.
+    pub(super) fn on_server_side(&mut self, wish: Subscription) {
+        let browser = self
+            .browsers
+            .get(wish.connection.slot.load(Ordering::Relaxed));
+        if browser.is_some_and(|browser| browser.begun) {
+            self.on_subscribe(&wish);
+        } else if !wish.connection.has_left() {
+            self.early.push(wish);
+        }
+    }
+
     /// Answers a connect command, with what its token subscribes it to.
     pub(super) fn on_connect(&mut self, connect: &Connect) {
         let slot = connect.connection.slot.load(Ordering::Relaxed);
@@ -74,10 +87,18 @@ impl Shard {
                 joined.push((wish, made.joined));
             }
         }
+        if let Some(browser) = self.browsers.get_mut(slot) {
+            browser.begun = true;
+        }
         let reply = protocol::connected(connect.id, &connect.reply, &results);
         self.say(slot, &reply);
         for (wish, joined) in joined {
             self.announce(wish, joined.as_ref());
+        }
+        let is_early = |wish: &mut Subscription| Arc::ptr_eq(&wish.connection, &connect.connection);
+        let early: Vec<Subscription> = self.early.extract_if(.., is_early).collect();
+        for wish in early {
+            self.on_subscribe(&wish);
         }
     }
 
