@@ -44,7 +44,7 @@ impl Shard {
                 Judgement::Next => {}
             }
             if browser.is_untouched() {
-                self.touched.push(member.browser);
+                self.touched.push_back(member.browser);
             }
             browser.due.push(Item::Shared(Arc::clone(broadcast)));
         }

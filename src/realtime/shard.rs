@@ -1,11 +1,12 @@
 //! One shard: it owns the subscriptions of its connections and fans publications out to them.
 //!
-//! In one turn it drains its mailbox, gathers what is due by connection, and hands each touched
-//! connection all of it at once: one record and one write, however many messages. What is told
-//! past the mailbox is looked at whenever others are let run, however busy the turn is.
+//! It gathers what is due by connection, and visits the connections to which something is due one
+//! after the other: each is handed all of it at once, one record and one write, however many
+//! messages. Every few dozen visits it lets others run and looks at what has come meanwhile, so
+//! that a message joins whatever its connection is still waiting for. No timer waits for more.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -56,8 +57,8 @@ pub(super) struct Shard {
     pub(super) names: HashMap<ChannelName, usize>,
     /// What the server's side wants of connections that have not begun here yet.
     pub(super) early: Vec<Subscription>,
-    /// Browsers to which something is due.
-    pub(super) touched: Vec<usize>,
+    /// Browsers to which something is due, by how long they have waited for their turn.
+    pub(super) touched: VecDeque<usize>,
     /// Since others last ran.
     pub(super) work: usize,
     /// Bytes of replies since the last flush.
@@ -119,7 +120,7 @@ impl Shard {
             channels: Slab::new(),
             names: HashMap::new(),
             early: Vec::new(),
-            touched: Vec::new(),
+            touched: VecDeque::new(),
             work: 0,
             replied: 0,
             delivered: (0, 0),
@@ -132,29 +133,41 @@ impl Shard {
     pub(super) async fn run(mut self, tasks: Tasks) {
         let mut batch = Vec::new();
         loop {
-            tokio::select! {
-                biased;
-                () = tasks.stopping() => return self.end(),
-                Some(control) = self.control.recv() => self.on_control(control),
-                taken = self.mail.recv_many(&mut batch, TURN) => {
-                    if taken == 0 {
-                        return;
+            if self.touched.is_empty() {
+                self.count_deliveries();
+                tokio::select! {
+                    biased;
+                    () = tasks.stopping() => return self.end(),
+                    Some(control) = self.control.recv() => self.on_control(control),
+                    taken = self.mail.recv_many(&mut batch, TURN) => {
+                        if taken == 0 {
+                            return;
+                        }
                     }
                 }
+            } else {
+                self.pause().await;
+                if tasks.is_stopping() {
+                    return self.end();
+                }
+                // What came meanwhile joins what is still due.
+                let came = std::iter::from_fn(|| self.mail.try_recv().ok());
+                batch.extend(came.take(TURN));
             }
             for mail in batch.drain(..) {
                 self.on_mail(mail);
                 self.rest().await;
             }
-            self.flush().await;
+            self.flush(YIELD_EVERY);
         }
     }
 
     /// Lets others run after much work, and lets go of replies that have grown large. What is due
-    /// otherwise stays together until the end of the turn.
+    /// otherwise stays together until the connection's turn comes.
     async fn rest(&mut self) {
-        if self.replied >= REPLIES_A_FLUSH {
-            self.flush().await;
+        while self.replied >= REPLIES_A_FLUSH {
+            self.flush(YIELD_EVERY);
+            self.pause().await;
         }
         if self.work >= WORK_A_POLL {
             self.work = 0;
@@ -164,6 +177,7 @@ impl Shard {
 
     /// Lets others run, and heeds what was said past the mailbox.
     async fn pause(&mut self) {
+        self.count_deliveries();
         yield_now().await;
         while let Ok(control) = self.control.try_recv() {
             self.on_control(control);
@@ -284,7 +298,7 @@ impl Shard {
             return;
         };
         if browser.is_untouched() {
-            self.touched.push(slot);
+            self.touched.push_back(slot);
         }
         browser.due.push(item);
     }
@@ -295,31 +309,31 @@ impl Shard {
             return;
         };
         if browser.is_untouched() {
-            self.touched.push(slot);
+            self.touched.push_back(slot);
         }
         browser.moved = true;
     }
 
-    /// Hands each touched connection what is due to it.
-    async fn flush(&mut self) {
-        let mut batch = Vec::new();
-        while !self.touched.is_empty() {
-            self.replied = 0;
-            std::mem::swap(&mut batch, &mut self.touched);
-            for (n, slot) in batch.drain(..).enumerate() {
-                if n % YIELD_EVERY == YIELD_EVERY - 1 {
-                    self.pause().await;
-                }
-                self.hand_over(slot);
-            }
+    /// Hands the connections that have waited longest what is due to them, `most` at once.
+    fn flush(&mut self, most: usize) {
+        for _ in 0..most {
+            let Some(slot) = self.touched.pop_front() else {
+                break;
+            };
+            self.hand_over(slot);
         }
-        // Once a turn: the counters are shared by all shards.
+        if self.touched.is_empty() {
+            self.replied = 0;
+            // Kept for the next time, but not at the size of the largest one ever.
+            self.touched.shrink_to(4_096);
+        }
+    }
+
+    /// Not at each visit: the counters are shared by all shards.
+    fn count_deliveries(&mut self) {
         let (messages, writes) = std::mem::take(&mut self.delivered);
         self.metrics.messages.inc_by(messages);
         self.metrics.writes.inc_by(writes);
-        // Kept for the next turn, but not at the size of the largest one ever.
-        batch.shrink_to(4_096);
-        self.touched = batch;
     }
 
     fn hand_over(&mut self, slot: usize) {
