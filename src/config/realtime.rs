@@ -72,7 +72,8 @@ impl Realtime {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let path = read_path(&mut section);
         let shards = match section.count("shards", 0, 0..=64) {
-            0 => cores.min(64),
+            // Pages and PHP keep the others; a shard with a core to itself joins more.
+            0 => (cores / 2).clamp(1, 64),
             chosen => chosen,
         };
         let realtime = Self {
