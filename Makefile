@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check fuzz tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
+.PHONY: help demo test check fuzz test-sdk tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
 	test-wordpress client bench-first-light recording deny clean
 
 help:
@@ -30,7 +30,7 @@ demo:
 	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
-test: tools-test lint test-rust test-fuzz test-client test-plugin test-wordpress
+test: tools-test lint test-rust test-sdk test-fuzz test-client test-plugin test-wordpress
 
 check: tools-check lint test-rust test-client test-plugin-units
 
@@ -52,6 +52,21 @@ lint:
 test-rust:
 	@echo 'test: the sidecar'
 	cargo test --locked --quiet
+
+# The protocol's own SDKs, unmodified, over TLS.
+test-sdk: tests/sdk/node_modules/.ready tests/wordpress/node_modules/.ready target/sdk-python/.ready
+	@cargo build --locked --quiet
+	echo 'test: centrifuge-js'
+	npm test --silent --prefix tests/sdk
+	echo 'test: centrifuge-python'
+	cd tests/sdk/python && ../../../target/sdk-python/bin/python -m pytest -q --no-header -n 4
+
+target/sdk-python/.ready: tests/sdk/python/requirements.txt
+	@echo 'pip: tests/sdk/python'
+	rm -rf target/sdk-python
+	python3 -m venv target/sdk-python
+	target/sdk-python/bin/pip install -q --disable-pip-version-check --require-hashes -r tests/sdk/python/requirements.txt
+	touch $@
 
 test-fuzz:
 	@echo 'test: what browsers and publishers send, by fuzzing'

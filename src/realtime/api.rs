@@ -327,6 +327,7 @@ fn server_side(connection: &Arc<Connection>, known: &Known, info: Option<&str>) 
         strict: false,
         join_leave: true,
         info: info.map(Box::from),
+        data: None,
         // The server's side stands for it, not a token.
         issued: None,
         ttl: None,

@@ -149,6 +149,7 @@ impl Client {
             strict: subscribe.flag & 2 != 0,
             join_leave: subscribe.join_leave,
             info: permit.info,
+            data: None,
             issued: permit.issued,
             ttl: permit.expires_at.map(|end| end - now),
             origin: Origin::Command(id),

@@ -141,6 +141,7 @@ impl Client {
                 strict: false,
                 join_leave: true,
                 info: options.info.as_deref().map(Box::from),
+                data: options.data.as_deref().map(Box::from),
                 issued: Some(token.issued_at),
                 ttl: None,
                 origin: Origin::Connect,

@@ -118,6 +118,8 @@ pub(super) struct Subscription {
     pub(super) join_leave: bool,
     /// What others are told of it in this channel, as JSON.
     pub(super) info: Option<Box<str>>,
+    /// What the client is handed with the subscription, as JSON.
+    pub(super) data: Option<Box<str>>,
     /// When the token was issued that permits it; `None` where the channel is open to anyone.
     pub(super) issued: Option<u64>,
     /// Seconds for which the token holds.

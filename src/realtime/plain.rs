@@ -183,6 +183,7 @@ impl Stream {
                 strict: false,
                 join_leave: false,
                 info: None,
+                data: None,
                 issued: permit.issued,
                 ttl: None,
                 origin: Origin::Address { gaps },

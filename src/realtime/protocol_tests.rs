@@ -192,6 +192,7 @@ fn result(position: Position, recovery: Recovered<'_>) -> Value {
         recoverable: true,
         recovery,
         ttl: None,
+        data: None,
     };
     parsed(&subscribed.result())
 }
@@ -204,6 +205,22 @@ fn a_plain_subscription_tells_the_position() {
         result(position, Recovered::NotAsked),
         json!({"recoverable": true, "positioned": true, "epoch": epoch, "offset": 2})
     );
+}
+
+#[test]
+fn a_subscription_hands_over_the_data_of_its_token_beside_publications() {
+    let (list, position) = publications(2);
+    let subscribed = Subscribed {
+        position,
+        recoverable: false,
+        recovery: Recovered::All(1, &list[1..]),
+        ttl: None,
+        data: Some("{\"title\":\"Tea\"}"),
+    };
+    let result = parsed(&subscribed.result());
+    assert_eq!(result["data"], json!({"title": "Tea"}));
+    assert_eq!(result["publications"][0]["offset"], 2);
+    assert_eq!(result["recovered"], true);
 }
 
 #[test]

@@ -354,6 +354,7 @@ impl Made {
             recoverable: wish.namespace.recovers(),
             recovery,
             ttl: wish.ttl,
+            data: wish.data.as_deref(),
         };
         subscribed.result()
     }

@@ -58,6 +58,8 @@ pub(in crate::realtime) struct Subscribed<'a> {
     pub(in crate::realtime) recovery: Recovered<'a>,
     /// Seconds for which its token holds.
     pub(in crate::realtime) ttl: Option<u64>,
+    /// The JSON that is handed to the client with it.
+    pub(in crate::realtime) data: Option<&'a str>,
 }
 
 /// What became of the wish to go on from a position.
@@ -187,13 +189,18 @@ impl Subscribed<'_> {
             recovered,
         };
         let mut json = serde_json::to_vec(&result).unwrap_or_default();
+        // Never empty so far: `positioned` is always there.
+        json.pop();
+        if let Some(data) = self.data {
+            json.extend_from_slice(b",\"data\":");
+            json.extend_from_slice(data.as_bytes());
+        }
         let publications = self.recovery.publications();
         if !publications.is_empty() {
-            json.pop();
             json.push(b',');
             write_publications(&mut json, publications);
-            json.push(b'}');
         }
+        json.push(b'}');
         json
     }
 }
