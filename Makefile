@@ -11,13 +11,15 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check fuzz test-sdk tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
+.PHONY: help demo test check fuzz stress test-stress test-sdk tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
 	test-wordpress client bench-first-light recording deny clean
 
 help:
 	@echo 'make demo               a throwaway WordPress, live, on https://localhost:$(PORT) (PORT=… for another)'
 	echo 'make test               everything: installs what it needs, then all checks and tests'
 	echo 'make check              the fast half: no browser, no WordPress'
+	echo 'make fuzz               fuzzes what browsers and publishers send (SECONDS=600 for each target)'
+	echo 'make stress             the scenarios under load, for longer (SECONDS=600)'
 	echo 'make bench-first-light  prints the figures of the first light'
 	echo 'make recording          makes docs/first-light.gif anew'
 	echo 'make deny               licences, sources and duplicate versions of the dependencies (needs cargo-deny)'
@@ -30,7 +32,7 @@ demo:
 	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
-test: tools-test lint test-rust test-sdk test-fuzz test-client test-plugin test-wordpress
+test: tools-test lint test-rust test-stress test-sdk test-fuzz test-client test-plugin test-wordpress
 
 check: tools-check lint test-rust test-client test-plugin-units
 
@@ -52,6 +54,14 @@ lint:
 test-rust:
 	@echo 'test: the sidecar'
 	cargo test --locked --quiet
+
+# The scenarios under load run with the other tests; this is the one of ten thousand sockets.
+test-stress:
+	@echo 'test: certificates change under ten thousand sockets'
+	STRESS=certificates cargo test --locked --quiet --test stress
+
+stress:
+	@STRESS_SECONDS=$(SECONDS) cargo test --locked --quiet --test stress
 
 # The protocol's own SDKs, unmodified, over TLS.
 test-sdk: tests/sdk/node_modules/.ready tests/wordpress/node_modules/.ready target/sdk-python/.ready
