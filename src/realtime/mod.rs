@@ -40,6 +40,7 @@ mod session;
 mod shard;
 mod streams;
 mod subscriptions;
+mod tally;
 mod users;
 
 use std::{sync::Arc, time::Duration};
