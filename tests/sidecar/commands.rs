@@ -338,6 +338,35 @@ async fn channels_are_listed_by_how_many_follow_them() {
 }
 
 #[tokio::test]
+async fn channels_of_a_running_sidecar_are_those_of_the_site_that_fit_the_pattern() {
+    let blog = Site::new("blog", "blog.test");
+    let shop = Site::new("shop", "shop.test");
+    let sidecar = Sidecar::builder().site(blog).site(shop).start().await;
+    let mut browsers = Vec::new();
+    for channels in [&["site", "post:26"][..], &["post:26", "post:1"]] {
+        let mut browser = sidecar.browser().await;
+        for channel in channels {
+            browser.subscribe(channel).await;
+        }
+        browsers.push(browser);
+    }
+    for (command, told) in [
+        (
+            &["post:*"][..],
+            "CHANNEL  CLIENTS\npost:26  2\npost:1   1\n",
+        ),
+        (&["site"], "CHANNEL  CLIENTS\nsite     1\n"),
+    ] {
+        let command = [&["channels", "--site", "blog"], command].concat();
+        let finished = asked(&sidecar, &command).await;
+        assert_eq!(finished.stdout, told, "{}", finished.stderr);
+    }
+    let finished = asked(&sidecar, &["channels", "--site", "shop"]).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(!finished.stdout.contains("post"), "{}", finished.stdout);
+}
+
+#[tokio::test]
 async fn a_sidecar_that_is_older_than_the_command_is_named_as_such() {
     let directory = directory();
     let file = without_sidecar(directory.path());
