@@ -57,7 +57,7 @@ async fn status_tells_a_person_and_a_program() {
     let mut browser = sidecar.browser().await;
     browser.subscribe("site").await;
     let page = sidecar.upgrade("shop.test", "/realtime?channel=site&channel=post:1", "");
-    let _page = page.await.ok().unwrap();
+    let page = page.await.ok().unwrap();
     until("the stream of the shop", || async {
         (sidecar.metric("realtime_subscriptions").await == 3).then_some(())
     })
@@ -68,16 +68,16 @@ async fn status_tells_a_person_and_a_program() {
     let status: Value = serde_json::from_str(&finished.stdout).unwrap();
     let totals = json!({ "connections": 2, "subscriptions": 3, "channels": 1, "publications": 1 });
     assert_eq!(status["totals"], totals);
-    let site = |name: &str, subscriptions: u64, publications: u64| {
+    let site = |name: &str, connections: u64, subscriptions: u64, publications: u64| {
         json!({
-            "name": name, "hosts": [format!("{name}.test")], "connections": 1, "users": 0,
+            "name": name, "hosts": [format!("{name}.test")], "connections": connections, "users": 0,
             "subscriptions": subscriptions, "channels": subscriptions, "revocations": 0,
             "publications": publications,
         })
     };
     assert_eq!(
         status["sites"],
-        json!([site("blog", 1, 1), site("shop", 2, 0)])
+        json!([site("blog", 1, 1, 1), site("shop", 1, 2, 0)])
     );
     assert_eq!(status["certificates"][0]["names"], json!(["blog.test"]));
     assert!(status["certificates"][0]["days_left"].as_i64().unwrap() > 0);
@@ -86,6 +86,13 @@ async fn status_tells_a_person_and_a_program() {
     assert_eq!(status["listeners"][0], listener);
     assert_eq!(status["last_reload"], Value::Null);
 
+    drop(page);
+    until("the stream of the shop to be gone", || async {
+        let status = sidecar.admin("GET", "/status").await.json();
+        (status["sites"][1] == site("shop", 0, 0, 0)).then_some(())
+    })
+    .await;
+
     let finished = asked(&sidecar, &["status"]).await;
     assert_eq!(finished.code, Some(0));
     let told = finished.stdout;
@@ -93,8 +100,8 @@ async fn status_tells_a_person_and_a_program() {
         "last reload    none since the start",
         "https    127.0.0.1:",
         "\nblog   1            0      1  ",
-        "\nshop   1            0      2  ",
-        "\n(all)  2            0      3  ",
+        "\nshop   0            0      0  ",
+        "\n(all)  1            0      1  ",
     ] {
         assert!(told.contains(line), "no {line:?} in:\n{told}");
     }

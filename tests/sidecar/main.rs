@@ -14,6 +14,8 @@ mod metrics;
 mod namespaces;
 mod php_fpm;
 mod plain_stream;
+mod protocol_document;
+mod protocol_examples;
 mod publish;
 mod publish_batches;
 mod publish_connections;

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod certificate;
+pub(crate) mod document;
 pub(crate) mod http;
 pub(crate) mod origin;
 pub(crate) mod php_fpm;
