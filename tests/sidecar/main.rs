@@ -3,6 +3,7 @@
 mod certificate_reload;
 mod commands;
 mod config_faults;
+mod configuration_document;
 mod document_root;
 mod documents;
 mod fan_out;
