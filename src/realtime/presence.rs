@@ -159,6 +159,13 @@ impl Presence {
         (room.members.len(), users.len())
     }
 
+    /// Whether nobody is anywhere, or about to leave.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let rooms = self.lock();
+        rooms.by_channel.is_empty() && rooms.leaving.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Rooms> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
