@@ -27,7 +27,9 @@ pub use status::Facts;
 use status::Status;
 use tokio::{net::UnixStream, time::timeout};
 
-use crate::{publish::Publisher, shutdown::Tasks, telemetry::Registry, tls::Certificates};
+use crate::{
+    publish::Publisher, realtime::Realtime, shutdown::Tasks, telemetry::Registry, tls::Certificates,
+};
 
 /// For a request's head to arrive, and for its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,8 @@ pub struct Parts {
     pub facts: Facts,
     /// Every metric.
     pub registry: Registry,
+    /// Who knows what each site's browsers hold.
+    pub realtime: Realtime,
     /// Who knows whether publishers are heard.
     pub publisher: Option<Publisher>,
     /// The certificates in service.
@@ -72,6 +76,7 @@ impl Admin {
         let status = Status {
             facts: Arc::new(parts.facts),
             registry: parts.registry,
+            realtime: parts.realtime,
             publisher: parts.publisher,
             certificates: parts.certificates,
             reloads: parts.reloads,
@@ -125,9 +130,9 @@ impl Admin {
         }
         match path {
             "/health" => self.health(),
-            "/status" => Reply::json(StatusCode::OK, &status.json()),
-            "/metrics" => Reply::metrics(status.registry.text()),
-            _ => status.reloads.answer().await,
+            "/status" => Reply::json(StatusCode::OK, &status.json().await),
+            "/metrics" => Reply::metrics(status.metrics()),
+            _ => status.reloads.answer(&status.facts.config_file).await,
         }
     }
 

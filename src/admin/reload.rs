@@ -3,6 +3,7 @@
 //! It reads and applies nothing: `server` holds the other end.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -78,8 +79,8 @@ impl Reloads {
         let _ = self.asks.try_send(None);
     }
 
-    /// The answer to `POST /reload`.
-    pub(super) async fn answer(&self) -> Reply {
+    /// The answer to `POST /reload` of `file`.
+    pub(super) async fn answer(&self, file: &Path) -> Reply {
         let (sender, receiver) = oneshot::channel();
         let outcome = async {
             self.asks.send(Some(sender)).await.ok()?;
@@ -91,7 +92,11 @@ impl Reloads {
                     Ok(_) => StatusCode::OK,
                     Err(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 };
-                Reply::json(status, &shown(&outcome))
+                let mut told = shown(&outcome);
+                if let Some(told) = told.as_object_mut() {
+                    told.insert("file".into(), file.to_string_lossy().into());
+                }
+                Reply::json(status, &told)
             }
             Ok(None) => Reply::error(StatusCode::SERVICE_UNAVAILABLE, "the process is stopping"),
             Err(_) => Reply::error(

@@ -1,6 +1,4 @@
-//! How the process is, as one JSON object.
-//!
-//! Counts of each site are to come from the hub; until then there are the totals of the metrics.
+//! How the process is, as one JSON object: in all by its metrics, and of each site by the hub.
 
 use std::{
     path::PathBuf,
@@ -13,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::{reload::Reloads, unix};
 use crate::{
+    broker::SiteId,
     publish::{self, Publisher},
+    realtime::Realtime,
     telemetry::Registry,
     tls::{Certificates, InService},
 };
@@ -38,6 +38,7 @@ pub struct Facts {
 pub(super) struct Status {
     pub(super) facts: Arc<Facts>,
     pub(super) registry: Registry,
+    pub(super) realtime: Realtime,
     pub(super) publisher: Option<Publisher>,
     pub(super) certificates: Arc<Certificates>,
     pub(super) reloads: Reloads,
@@ -48,7 +49,13 @@ impl Status {
         self.publisher.as_ref().is_none_or(Publisher::is_ready)
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// Every metric, the gauges as they are now.
+    pub(super) fn metrics(&self) -> String {
+        self.realtime.measure();
+        self.registry.text()
+    }
+
+    pub(super) async fn json(&self) -> Value {
         let facts = &self.facts;
         let (started, since) = facts.started;
         let listeners = facts.addresses.iter().filter_map(|line| {
@@ -69,7 +76,7 @@ impl Status {
             "last_reload": self.reloads.last(),
             "listeners": listeners.collect::<Vec<_>>(),
             "totals": self.totals(),
-            "sites": self.sites(),
+            "sites": self.sites().await,
             "certificates": certificates.collect::<Vec<_>>(),
         })
     }
@@ -84,13 +91,22 @@ impl Status {
         })
     }
 
-    /// The place for the hub's counts of each site: `connections`, `subscriptions`, `channels`,
-    /// `publications` beside these, named as in the totals.
-    fn sites(&self) -> Vec<Value> {
-        let sites = self.facts.sites.iter();
+    async fn sites(&self) -> Vec<Value> {
+        let mut sites = Vec::new();
+        for (n, (name, hosts)) in self.facts.sites.iter().enumerate() {
+            let holds = self.realtime.status(SiteId(n)).await;
+            sites.push(json!({
+                "name": name,
+                "hosts": hosts,
+                "connections": holds.connections,
+                "users": holds.users,
+                "subscriptions": holds.subscriptions,
+                "channels": holds.channels,
+                "revocations": holds.revocations,
+                "publications": holds.publications,
+            }));
+        }
         sites
-            .map(|(name, hosts)| json!({ "name": name, "hosts": hosts }))
-            .collect()
     }
 }
 

@@ -12,12 +12,35 @@ use super::{
     reload::{Asked, Reloaded},
     *,
 };
-use crate::{config::Fault, tls};
+use crate::{
+    auth::token::{Keys, Rules},
+    broker::memory::{self, Memory},
+    config::{self, Fault},
+    realtime, tls,
+};
 
 /// Longer than any deadline here.
 const LONG: Duration = Duration::from_secs(300);
 
+/// A realtime side with one site and nobody on it.
+fn nobody(tasks: &Tasks) -> Realtime {
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = false\n\
+         [[site]]\nname = \"blog\"\nhosts = [\"blog.test\"]\n\
+         [site.upstream]\naddress = \"http://127.0.0.1:1\"\n";
+    let config = config::parse(text).unwrap();
+    let broker = Arc::new(Memory::new(&config.broker, 1, memory::Metrics::default()));
+    let rules = Rules {
+        life_max: LONG,
+        audience: String::new(),
+        issuer: String::new(),
+    };
+    let sites = vec![(&config.sites[0], Keys::new(rules, [], None).unwrap())];
+    let metrics = realtime::Metrics::default();
+    Realtime::start(&config.realtime, sites, &broker, tasks.clone(), metrics)
+}
+
 fn admin() -> (Admin, Asked) {
+    let tasks = Tasks::new();
     let (certificates, _) = Certificates::load(&[], tls::Metrics::default());
     let (reloads, asked) = Reloads::channel();
     let admin = Admin::new(Parts {
@@ -28,10 +51,11 @@ fn admin() -> (Admin, Asked) {
             started: (SystemTime::now(), Instant::now()),
         },
         registry: Registry::default(),
+        realtime: nobody(&tasks),
         publisher: None,
         certificates,
         reloads,
-        tasks: Tasks::new(),
+        tasks,
     });
     (admin, asked)
 }
@@ -91,6 +115,7 @@ async fn a_reload_is_answered_with_what_it_changed_or_with_every_fault() {
     let (head, body) = answer(&admin, request).await;
     assert!(head.starts_with("http/1.1 422"), "{head}");
     assert_eq!(body["faults"][1]["key"], "listener");
+    assert_eq!(body["file"], "sidewire.toml");
     let (_, status) = answer(&admin, "GET /status HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(status["last_reload"]["outcome"], "refused");
     // Nobody reloads any more.

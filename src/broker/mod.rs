@@ -127,6 +127,15 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
+/// One of [`Bounds`] that a recovery is beyond.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Beyond {
+    /// Too many publications.
+    Messages,
+    /// Too many bytes.
+    Bytes,
+}
+
 /// What a subscriber wants to be given of what was published before.
 #[derive(Clone, Copy, Debug)]
 pub enum Recovery<'a> {
@@ -164,6 +173,8 @@ pub struct Snapshot {
     /// `None` where that cannot be told without a gap or is beyond the bounds, where there is no
     /// newest one any more, or where nothing was asked for.
     pub recovered: Option<Vec<Arc<Publication>>>,
+    /// Which bound was in the way, where one was.
+    pub beyond: Option<Beyond>,
 }
 
 impl Bounds {

@@ -10,7 +10,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Bounds, Draft, Epoch, History, HistoryFilter, Position, Publication, Since, Unrecoverable,
+    Beyond, Bounds, Draft, Epoch, History, HistoryFilter, Position, Publication, Since,
+    Unrecoverable,
 };
 
 /// What a publication costs in memory beside its own bytes, roughly.
@@ -127,15 +128,19 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest publications, `bytes` at least or all there are; positions go on.
-    pub(super) fn shrink(&mut self, bytes: usize) {
+    /// Drops the oldest publications, `bytes` at least or all there are; positions go on. How many
+    /// were dropped.
+    pub(super) fn shrink(&mut self, bytes: usize) -> u64 {
         let target = self.history_bytes.saturating_sub(bytes);
+        let mut count = 0;
         while self.history_bytes > target {
             let Some((_, dropped)) = self.history.pop_front() else {
-                return;
+                break;
             };
             self.history_bytes -= weight(&dropped);
+            count += 1;
         }
+        count
     }
 
     /// Forgets every publication and version; the position stays.
@@ -145,16 +150,29 @@ impl Stream {
         self.versions = HashMap::new();
     }
 
-    /// All that came after `since`, or `None` where something of it is gone, where it is more
-    /// than `bounds` allow, or where `since` belongs to another life of the channel.
-    pub(super) fn after(&self, since: &Since, bounds: Bounds) -> Option<Vec<Arc<Publication>>> {
-        let first = self.place_after(since)?;
+    /// All that came after `since`, or `None` where something of it is gone, or where `since`
+    /// belongs to another life of the channel.
+    ///
+    /// # Errors
+    ///
+    /// It is more than `bounds` allow.
+    pub(super) fn after(
+        &self,
+        since: &Since,
+        bounds: Bounds,
+    ) -> Result<Option<Vec<Arc<Publication>>>, Beyond> {
+        let Some(first) = self.place_after(since) else {
+            return Ok(None);
+        };
         if self.history.len() - first > bounds.messages {
-            return None;
+            return Err(Beyond::Messages);
         }
         let after = || self.history.iter().skip(first).map(|(_, kept)| kept);
         let bytes: usize = after().map(|publication| publication.size()).sum();
-        (bytes <= bounds.bytes).then(|| after().map(Arc::clone).collect())
+        if bytes > bounds.bytes {
+            return Err(Beyond::Bytes);
+        }
+        Ok(Some(after().map(Arc::clone).collect()))
     }
 
     /// The publication that the position points at, if it is kept.

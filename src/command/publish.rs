@@ -85,12 +85,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failed> {
     let result = reply.get("result").unwrap_or(&Value::Null);
     let offset = result.get("offset").and_then(Value::as_u64);
     let epoch = result.get("epoch").and_then(Value::as_str);
-    say(&format!(
-        "{}: offset {}, epoch {}",
-        arguments.channel,
-        offset.unwrap_or_default(),
-        epoch.unwrap_or("-")
-    ));
+    let channel = &arguments.channel;
+    say(&match (offset, epoch) {
+        (Some(offset), Some(epoch)) => format!("{channel}: offset {offset}, epoch {epoch}"),
+        // It has no place in the channel.
+        _ => format!("{channel}: sent to whoever follows it now, kept for nobody"),
+    });
     Ok(())
 }
 

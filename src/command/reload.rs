@@ -1,6 +1,6 @@
 //! `sidewire reload`: has the running sidecar read its configuration again.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use http::StatusCode;
 use serde_json::Value;
@@ -42,7 +42,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failed> {
         }
         StatusCode::UNPROCESSABLE_ENTITY => {
             let faults = faults(&body);
-            let file = configured.file.clone();
+            // Which file is read the running process knows; ours only named its socket.
+            let read = body.get("file").and_then(Value::as_str);
+            let file = read.map_or_else(|| configured.file.clone(), PathBuf::from);
             let message = format!(
                 "{}\nthe configuration before stays in force",
                 Faults { file, faults }
@@ -68,10 +70,12 @@ fn applied(body: &Value) -> String {
         keys.fold(String::new(), |list, key| format!("{list}\n  {key}"))
     };
     let (changed, waiting) = (list("changed"), list("needs_restart"));
+    let file = body.get("file").and_then(Value::as_str);
+    let file = file.unwrap_or("the configuration");
     let mut text = if changed.is_empty() {
-        "read again; nothing that a reload applies has changed".to_owned()
+        format!("{file} was read again; nothing that a reload applies has changed")
     } else {
-        format!("in force now:{changed}")
+        format!("{file} was read again; in force now:{changed}")
     };
     if !waiting.is_empty() {
         text.push_str(&format!(

@@ -7,8 +7,15 @@ use serde_json::Value;
 
 use super::{CANNOT, ConfigFile, Configured, Failed, client::REPLY_TIMEOUT, say, table::table};
 
-/// What is counted, in all and of each site.
-const COUNTS: [&str; 4] = ["connections", "subscriptions", "channels", "publications"];
+/// What is counted of each site.
+const COUNTS: [&str; 6] = [
+    "connections",
+    "users",
+    "subscriptions",
+    "channels",
+    "revocations",
+    "publications",
+];
 
 /// Which sidecar is meant, and how to tell.
 #[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
@@ -141,10 +148,14 @@ fn sites(status: &Value) -> String {
         row.push(hosts.join(" "));
         rows.push(row);
     }
-    let mut totals = vec!["(all)".to_owned()];
-    let all = &status["totals"];
-    totals.extend(COUNTS.map(|count| text(&all[count])));
-    rows.push(totals);
+    if rows.len() > 2 {
+        let mut all = vec!["(all)".to_owned()];
+        all.extend(COUNTS.map(|count| {
+            let each = list(&status["sites"]).filter_map(|site| site[count].as_u64());
+            each.sum::<u64>().to_string()
+        }));
+        rows.push(all);
+    }
     table("", &rows)
 }
 
@@ -202,8 +213,16 @@ mod tests {
             "version": "1.2.3", "api_level": 1, "ready": true, "pid": 7,
             "uptime_seconds": 90_061, "config_file": "/etc/s.toml", "last_reload": null,
             "listeners": [{ "kind": "https", "address": "[::]:443" }],
-            "totals": { "connections": 5, "subscriptions": 6, "channels": 7, "publications": 8 },
-            "sites": [{ "name": "blog", "hosts": ["a.test", "b.test"] }],
+            "sites": [
+                {
+                    "name": "blog", "hosts": ["a.test", "b.test"], "connections": 5, "users": 4,
+                    "subscriptions": 6, "channels": 7, "revocations": 0, "publications": 8,
+                },
+                {
+                    "name": "shop", "hosts": ["c.test"], "connections": 10, "users": 1,
+                    "subscriptions": 10, "channels": 1, "revocations": 2, "publications": 100,
+                },
+            ],
             "certificates": [{ "file": "a.crt", "names": ["a.test"], "days_left": 42, "faults": [] }],
         });
         let expected = "\
@@ -217,9 +236,10 @@ last reload    none since the start
 LISTENS  AT
 https    [::]:443
 
-SITE   CONNECTIONS  SUBSCRIPTIONS  CHANNELS  PUBLICATIONS  HOSTS
-blog   -            -              -         -             a.test b.test
-(all)  5            6              7         8
+SITE   CONNECTIONS  USERS  SUBSCRIPTIONS  CHANNELS  REVOCATIONS  PUBLICATIONS  HOSTS
+blog   5            4      6              7         0            8             a.test b.test
+shop   10           1      10             1         2            100           c.test
+(all)  15           5      16             8         2            108
 
 CERTIFICATE  DAYS LEFT  NAMES
 a.crt        42         a.test";

@@ -18,7 +18,7 @@ mod scope;
 use std::{
     convert::Infallible,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub use method::API_LEVEL;
 use method::{Commands, Limits, Method};
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 use replies::{Replies, Reply, Room, Turn};
@@ -56,11 +56,29 @@ struct Inner {
 }
 
 /// What the publish API counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
     requests: Family<MethodLabel, Counter>,
     repeats: Counter,
     refusals: Family<Reason, Counter>,
+    seconds: Histogram,
+}
+
+/// Upper ends of the classes of times, in seconds: one publication takes less than the first, a
+/// batch of a thousand some milliseconds.
+const SECONDS: [f64; 12] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            repeats: Counter::default(),
+            refusals: Family::default(),
+            seconds: Histogram::new(SECONDS),
+        }
+    }
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -91,6 +109,11 @@ impl Metrics {
             "publish_refusals",
             "Requests that were refused, by reason",
             metrics.refusals.clone(),
+        );
+        registry.register(
+            "publish_seconds",
+            "From a whole request to its reply, where it was carried out",
+            metrics.seconds.clone(),
         );
         metrics
     }
@@ -224,7 +247,11 @@ impl Publisher {
         }
         let (head, body) = request.into_parts();
         let body = self.read(body).await?;
-        self.call(method, &head.headers, body).await
+        let began = Instant::now();
+        let reply = self.call(method, &head.headers, body).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        self.0.metrics.seconds.observe(seconds);
+        Ok(reply)
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Error> {

@@ -16,7 +16,8 @@ use super::{
     hub::{Control, Ending, Hub, Origin, Refused, Subscription},
     kind::Kind,
     protocol,
-    users::{Full, Target},
+    tally::Tally,
+    users::{Full, Target, Users},
 };
 use crate::broker::{
     Bounds, ChannelName, Draft, HistoryFilter, Position, Publication, Published, SiteId,
@@ -57,12 +58,18 @@ pub type Presence = BTreeMap<String, Box<RawValue>>;
 /// What a site's browsers hold.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Status {
+    /// Connections of every kind.
+    pub connections: usize,
+    /// Users that are connected, as their tokens name them.
+    pub users: usize,
     /// Subscriptions.
     pub subscriptions: usize,
     /// Channels that someone follows.
     pub channels: usize,
     /// Revocations in force.
     pub revocations: usize,
+    /// Publications since the start.
+    pub publications: u64,
 }
 
 impl Realtime {
@@ -95,7 +102,7 @@ impl Realtime {
         target: &Target,
         how: &Disconnect,
     ) -> Result<usize, Refused> {
-        disconnect((&self.0.hub, site), target, how)
+        self.counted(disconnect((&self.0.hub, site), target, how))
     }
 
     /// Ends the subscriptions to `channel` of those that `target` means, or of everybody where it
@@ -111,7 +118,7 @@ impl Realtime {
         target: &Target,
         channel: &str,
     ) -> Result<(), Refused> {
-        unsubscribe((&self.0.hub, site), target, channel).await
+        self.counted(unsubscribe((&self.0.hub, site), target, channel).await)
     }
 
     /// Has the connections that `target` means end at another time than their tokens do: in the
@@ -252,12 +259,32 @@ impl Realtime {
     /// What a site's browsers hold now.
     pub async fn status(&self, site: SiteId) -> Status {
         let channels = self.channels(site).await;
-        let users = self.0.hub.users(site);
+        let hub = &self.0.hub;
+        let (users, tally) = (hub.users(site), hub.tally(site));
         Status {
+            connections: tally.map_or(0, Tally::connections),
+            users: users.map_or(0, Users::count),
             subscriptions: channels.values().sum(),
             channels: channels.len(),
-            revocations: users.map_or(0, |users| users.revocations()),
+            revocations: users.map_or(0, |users| users.revocations(hub.clock.now())),
+            publications: tally.map_or(0, Tally::publications),
         }
+    }
+
+    /// Has those gauges tell how it is now that nobody keeps up to date meanwhile.
+    pub fn measure(&self) {
+        let hub = &self.0.hub;
+        let now = hub.clock.now();
+        let revocations = hub.all_users().map(|users| users.revocations(now)).sum();
+        self.0.metrics.measured(revocations, hub.presence.count());
+        hub.broker.measure();
+    }
+
+    fn counted<T>(&self, done: Result<T, Refused>) -> Result<T, Refused> {
+        if matches!(done, Err(Refused::RevocationsFull)) {
+            self.0.metrics.limited("revocations_max");
+        }
+        done
     }
 
     fn find(&self, site: SiteId, target: &Target) -> Vec<Arc<Connection>> {

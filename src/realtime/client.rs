@@ -138,7 +138,7 @@ impl Client {
         });
         let permit = known.permit(Some(identity), token.transpose()?)?;
         if let Some(end) = permit.expires_at {
-            self.expire_subscription(&known.name.name, end);
+            self.expire_subscription(&known.name.name, end)?;
         }
         Ok(Subscription {
             connection: Arc::clone(&connection),

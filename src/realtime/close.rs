@@ -97,6 +97,7 @@ impl Close {
             Self::Expired => "expired",
             Self::Asked(..) => "asked",
             Self::ConnectionLimit => "connections_per_user_max",
+            Self::Violation(violation) if violation.code == 1009 => "message_max",
             Self::Violation(_) => "violation",
             Self::Peer(_) => "peer",
         }

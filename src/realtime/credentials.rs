@@ -152,13 +152,21 @@ impl Client {
         wishes.collect()
     }
 
-    /// Has a subscription end at the Unix second `end`, unless it is renewed.
-    pub(super) fn expire_subscription(&mut self, channel: &Arc<str>, end: u64) {
+    /// Has a subscription end at the Unix second `end`, unless it is renewed. As many ends are
+    /// kept in mind as there may be channels, those of refused subscriptions among them; one that
+    /// would have none must not begin.
+    pub(super) fn expire_subscription(
+        &mut self,
+        channel: &Arc<str>,
+        end: u64,
+    ) -> Result<(), ErrorCode> {
         let end = self.instant(end) + GRACE;
         self.subscriptions.retain(|(_, known)| known != channel);
-        if self.subscriptions.len() < self.hub.config.channels_per_connection_max {
-            self.subscriptions.push((end, Arc::clone(channel)));
+        if self.subscriptions.len() >= self.hub.config.channels_per_connection_max {
+            return Err(ErrorCode::LimitExceeded);
         }
+        self.subscriptions.push((end, Arc::clone(channel)));
+        Ok(())
     }
 
     pub(super) async fn on_refresh(&self, id: u32, token: &str) {
@@ -219,7 +227,7 @@ impl Client {
         if users.is_none_or(|users| users.revokes(bearer, Some(channel))) {
             return Err(ErrorCode::PermissionDenied);
         }
-        self.expire_subscription(name, token.expires_at);
+        self.expire_subscription(name, token.expires_at)?;
         Ok(token.expires_at - now)
     }
 

@@ -19,6 +19,7 @@ use super::{
     presence::{Member, Presence},
     protocol::{self, Connected},
     quota::Quota,
+    tally::Tally,
     users::Users,
 };
 use crate::{
@@ -173,6 +174,7 @@ pub(super) struct Hub {
     pub(super) broker: Arc<Memory>,
     rules: ArcSwap<Box<[Arc<Rules>]>>,
     users: Box<[Users]>,
+    tallies: Box<[Tally]>,
     pub(super) presence: Presence,
     pub(super) quota: Quota,
     pub(super) clock: Clock,
@@ -223,6 +225,7 @@ impl Hub {
             next: AtomicUsize::new(0),
             broker,
             users: rules.iter().map(|_| Users::default()).collect(),
+            tallies: rules.iter().map(|_| Tally::default()).collect(),
             rules: ArcSwap::from_pointee(rules),
             presence: Presence::default(),
             quota: Quota::new(config.subscriptions_max),
@@ -242,6 +245,14 @@ impl Hub {
 
     pub(super) fn users(&self, site: SiteId) -> Option<&Users> {
         self.users.get(site.0)
+    }
+
+    pub(super) fn all_users(&self) -> impl Iterator<Item = &Users> {
+        self.users.iter()
+    }
+
+    pub(super) fn tally(&self, site: SiteId) -> Option<&Tally> {
+        self.tallies.get(site.0)
     }
 
     pub(super) const fn shards(&self) -> &[Mailbox] {
@@ -289,7 +300,11 @@ impl Hub {
                 }
             },
         );
-        Ok(published?)
+        let published = published?;
+        if let Some(tally) = self.tally(name.site) {
+            tally.published(&published);
+        }
+        Ok(published)
     }
 
     /// Sends `mail` to shard number `shard`; waits for room. `false` once the shard has stopped.
@@ -332,8 +347,11 @@ impl Hub {
         }
     }
 
-    /// What tells the shard, when dropped, that `connection` has ended.
+    /// Counts `connection` as begun; what tells the shard, when dropped, that it has ended.
     pub(super) fn leave(self: &Arc<Self>, connection: &Arc<Connection>) -> Leave {
+        if let Some(tally) = self.tally(connection.site) {
+            tally.begun();
+        }
         Leave {
             hub: Arc::clone(self),
             connection: Arc::clone(connection),
@@ -362,6 +380,9 @@ impl Drop for Leave {
         connection.mark_left();
         if let Some(users) = self.hub.users(connection.site) {
             users.leave(connection);
+        }
+        if let Some(tally) = self.hub.tally(connection.site) {
+            tally.ended();
         }
         let control = Control::Leave(Arc::clone(connection));
         self.hub.control(connection.shard, control);

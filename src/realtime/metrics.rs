@@ -19,11 +19,19 @@ pub struct Metrics {
     pub(super) gaps: Counter,
     closes: Family<Reason, Counter>,
     refusals: Family<Reason, Counter>,
+    limits: Family<Limit, Counter>,
+    revocations: Gauge,
+    presence: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Limit {
+    limit: &'static str,
 }
 
 impl Metrics {
@@ -70,7 +78,26 @@ impl Metrics {
             "Requests to the realtime path that opened nothing, by reason",
             metrics.refusals.clone(),
         );
+        metrics.register_limits(registry);
         metrics
+    }
+
+    fn register_limits(&self, registry: &mut Registry) {
+        registry.register(
+            "realtime_limits",
+            "Times that a limit was reached which closes and refuses no connection, by its key",
+            self.limits.clone(),
+        );
+        registry.register(
+            "realtime_revocations",
+            "Revocations in force",
+            self.revocations.clone(),
+        );
+        registry.register(
+            "realtime_presence",
+            "Subscribers that channels with presence or join/leave list",
+            self.presence.clone(),
+        );
     }
 
     pub(super) fn closed(&self, close: &Close) {
@@ -80,6 +107,17 @@ impl Metrics {
 
     pub(super) fn subscription_refused(&self) {
         self.subscriptions_refused.inc();
+    }
+
+    /// The limit with the key `limit` was reached.
+    pub(super) fn limited(&self, limit: &'static str) {
+        self.limits.get_or_create(&Limit { limit }).inc();
+    }
+
+    pub(super) fn measured(&self, revocations: usize, presence: usize) {
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.revocations.set(gauge(revocations));
+        self.presence.set(gauge(presence));
     }
 
     pub(super) fn refused(&self, reason: &'static str) {

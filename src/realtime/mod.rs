@@ -42,6 +42,7 @@ mod shard;
 mod simulation;
 mod streams;
 mod subscriptions;
+mod tally;
 mod users;
 
 use std::{sync::Arc, time::Duration};

@@ -46,7 +46,8 @@ impl Realtime {
         let most = hub.config.channels_per_connection_max;
         if opening.channels.len() > most {
             let detail = "more channels than realtime.channels_per_connection_max";
-            return refused(StatusCode::BAD_REQUEST, "channels_max", detail);
+            let reason = "channels_per_connection_max";
+            return refused(StatusCode::BAD_REQUEST, reason, detail);
         }
         let Some(rules) = hub.rules(site) else {
             return refused(StatusCode::NOT_FOUND, "site", "no such site");

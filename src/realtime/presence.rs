@@ -52,9 +52,14 @@ struct Present {
 }
 
 impl Presence {
-    /// `member` is in `channel` now. Whether others are to be told; a channel that has
-    /// `members_max` takes in no more.
-    pub(super) fn join(&self, channel: &ChannelName, member: Member, members_max: usize) -> bool {
+    /// `member` is in `channel` now. Whether others are to be told; `None` where the channel has
+    /// `members_max` and takes in no more.
+    pub(super) fn join(
+        &self,
+        channel: &ChannelName,
+        member: Member,
+        members_max: usize,
+    ) -> Option<bool> {
         let mut guard = self.lock();
         let rooms = &mut *guard;
         let room = rooms.by_channel.entry(channel.clone()).or_default();
@@ -69,12 +74,12 @@ impl Presence {
             rooms.leaving.remove(&(leaves, client));
         }
         if room.members.len() >= members_max {
-            return false;
+            return None;
         }
         let client = member.client;
         let leaves = None;
         room.members.insert(client, Present { member, leaves });
-        before.is_none()
+        Some(before.is_none())
     }
 
     /// `client` has left `channel` of its own will, or is to be counted as there for `grace` more.
@@ -164,6 +169,16 @@ impl Presence {
     pub(super) fn is_empty(&self) -> bool {
         let rooms = self.lock();
         rooms.by_channel.is_empty() && rooms.leaving.is_empty()
+    }
+
+    /// Everyone in every channel, each as often as it is in one.
+    pub(super) fn count(&self) -> usize {
+        let rooms = self.lock();
+        rooms
+            .by_channel
+            .values()
+            .map(|room| room.members.len())
+            .sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Rooms> {

@@ -24,11 +24,11 @@ fn member(user: &str) -> Member {
 async fn a_reload_within_the_grace_period_is_neither_a_leave_nor_a_join() {
     let presence = Presence::default();
     let (before, after) = (member("7"), member("7"));
-    assert!(presence.join(&channel(), before.clone(), 9));
+    assert_eq!(presence.join(&channel(), before.clone(), 9), Some(true));
     assert_eq!(presence.leave(&channel(), before.client, GRACE), None);
     assert_eq!(presence.stats(&channel()), (1, 1), "still there");
     tokio::time::advance(Duration::from_secs(4)).await;
-    assert!(!presence.join(&channel(), after.clone(), 9));
+    assert_eq!(presence.join(&channel(), after.clone(), 9), Some(false));
     assert_eq!(presence.members(&channel()), [after]);
     let left = tokio::time::timeout(Duration::from_secs(60), presence.next_left());
     assert!(left.await.is_err(), "nobody leaves afterwards");
@@ -66,10 +66,10 @@ fn who_leaves_of_its_own_will_or_has_no_name_leaves_at_once() {
 #[test]
 fn a_crowd_is_listed_and_announced_up_to_its_limit() {
     let presence = Presence::default();
-    assert!(presence.join(&channel(), member("1"), 2));
-    assert!(presence.join(&channel(), member("2"), 2));
+    assert_eq!(presence.join(&channel(), member("1"), 2), Some(true));
+    assert_eq!(presence.join(&channel(), member("2"), 2), Some(true));
     let third = member("3");
-    assert!(!presence.join(&channel(), third.clone(), 2));
+    assert_eq!(presence.join(&channel(), third.clone(), 2), None);
     assert_eq!(presence.members(&channel()).len(), 2);
     assert_eq!(presence.leave(&channel(), third.client, None), None);
 }
@@ -77,7 +77,7 @@ fn a_crowd_is_listed_and_announced_up_to_its_limit() {
 #[test]
 fn two_pages_of_one_user_are_two_clients_and_one_user() {
     let presence = Presence::default();
-    assert!(presence.join(&channel(), member("7"), 9));
-    assert!(presence.join(&channel(), member("7"), 9));
+    assert_eq!(presence.join(&channel(), member("7"), 9), Some(true));
+    assert_eq!(presence.join(&channel(), member("7"), 9), Some(true));
     assert_eq!(presence.stats(&channel()), (2, 1));
 }

@@ -16,7 +16,7 @@ use super::{
     shard::{Channel, Follows, Member, Shard},
 };
 use crate::{
-    broker::{Bounds, ChannelName, Position, Publication, Snapshot},
+    broker::{Beyond, Bounds, ChannelName, Position, Publication, Snapshot},
     config,
 };
 
@@ -111,6 +111,7 @@ impl Shard {
             return Some(Err(ErrorCode::AlreadySubscribed));
         }
         if follows.len() >= self.hub.config.channels_per_connection_max {
+            self.metrics.limited("channels_per_connection_max");
             return Some(Err(ErrorCode::LimitExceeded));
         }
         if !self.hub.quota.take_for(&wish.connection) {
@@ -159,6 +160,12 @@ impl Shard {
             // All of it at once would make the browser slow, now and each time it comes back:
             // it is told of the gap, and takes a snapshot of its own.
             snapshot.recovered = None;
+            self.metrics.limited("backlog_bytes_max");
+        }
+        match snapshot.beyond {
+            Some(Beyond::Messages) => self.metrics.limited("recovery_messages_max"),
+            Some(Beyond::Bytes) => self.metrics.limited("recovery_bytes_max"),
+            None => {}
         }
         snapshot
     }
@@ -245,7 +252,10 @@ impl Shard {
             info: protocol::client_info(&identity.user, &client, connection, channel),
         };
         let presence = &self.hub.presence;
-        let new = presence.join(&wish.channel, member.clone(), namespace.presence_max);
+        let Some(new) = presence.join(&wish.channel, member.clone(), namespace.presence_max) else {
+            self.metrics.limited("presence_max");
+            return None;
+        };
         (new && namespace.join_leave).then_some(member)
     }
 

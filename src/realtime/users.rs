@@ -152,9 +152,16 @@ impl Users {
         self.lock().revokes(bearer, channel)
     }
 
-    /// Revocations in force.
-    pub(super) fn revocations(&self) -> usize {
-        self.lock().revocations.len()
+    /// Revocations in force in the Unix second `now`.
+    pub(super) fn revocations(&self, now: u64) -> usize {
+        let mut state = self.lock();
+        state.expire(now);
+        state.revocations.len()
+    }
+
+    /// Users that are connected; whoever has no name is not among them.
+    pub(super) fn count(&self) -> usize {
+        self.lock().users.len()
     }
 
     /// Whether nobody is there.

@@ -280,6 +280,7 @@ impl Server {
                 started: (SystemTime::now(), Instant::now()),
             },
             registry: registry.clone(),
+            realtime: self.realtime.clone(),
             publisher,
             certificates: Arc::clone(&self.certificates),
             reloads: self.reloads.clone(),

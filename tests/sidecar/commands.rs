@@ -10,6 +10,7 @@ use crate::harness::{
     origin::Origin,
     program::{Finished, Running, run},
     sidecar::{Sidecar, Site},
+    until,
 };
 
 /// Runs `command` with the configuration of `sidecar`, and `input` to read.
@@ -55,13 +56,29 @@ async fn status_tells_a_person_and_a_program() {
     let sidecar = Sidecar::builder().site(blog).site(shop).start().await;
     let mut browser = sidecar.browser().await;
     browser.subscribe("site").await;
+    let page = sidecar.upgrade("shop.test", "/realtime?channel=site&channel=post:1", "");
+    let _page = page.await.ok().unwrap();
+    until("the stream of the shop", || async {
+        (sidecar.metric("realtime_subscriptions").await == 3).then_some(())
+    })
+    .await;
     sidecar.publisher().publish("site", &json!(1)).await;
 
     let finished = asked(&sidecar, &["status", "--json"]).await;
     let status: Value = serde_json::from_str(&finished.stdout).unwrap();
-    let totals = json!({ "connections": 1, "subscriptions": 1, "channels": 1, "publications": 1 });
+    let totals = json!({ "connections": 2, "subscriptions": 3, "channels": 1, "publications": 1 });
     assert_eq!(status["totals"], totals);
-    assert_eq!(status["sites"][1]["name"], "shop");
+    let site = |name: &str, subscriptions: u64, publications: u64| {
+        json!({
+            "name": name, "hosts": [format!("{name}.test")], "connections": 1, "users": 0,
+            "subscriptions": subscriptions, "channels": subscriptions, "revocations": 0,
+            "publications": publications,
+        })
+    };
+    assert_eq!(
+        status["sites"],
+        json!([site("blog", 1, 1), site("shop", 2, 0)])
+    );
     assert_eq!(status["certificates"][0]["names"], json!(["blog.test"]));
     assert!(status["certificates"][0]["days_left"].as_i64().unwrap() > 0);
     let address = format!("127.0.0.1:{}", sidecar.port);
@@ -72,7 +89,13 @@ async fn status_tells_a_person_and_a_program() {
     let finished = asked(&sidecar, &["status"]).await;
     assert_eq!(finished.code, Some(0));
     let told = finished.stdout;
-    for line in ["last reload    none since the start", "https    127.0.0.1:"] {
+    for line in [
+        "last reload    none since the start",
+        "https    127.0.0.1:",
+        "\nblog   1            0      1  ",
+        "\nshop   1            0      2  ",
+        "\n(all)  2            0      3  ",
+    ] {
         assert!(told.contains(line), "no {line:?} in:\n{told}");
     }
 }
@@ -140,8 +163,11 @@ async fn reload_tells_what_is_in_force_and_what_waits_for_a_restart() {
     let finished = asked(&sidecar, &["reload"]).await;
     assert_eq!(
         finished.stdout,
-        "in force now:\n  log.filter\n\
-         needs a restart (`systemctl restart sidewire`):\n  front.headers_max\n"
+        format!(
+            "{} was read again; in force now:\n  log.filter\n\
+             needs a restart (`systemctl restart sidewire`):\n  front.headers_max\n",
+            sidecar.config_file().display()
+        )
     );
     let told = asked(&sidecar, &["status"]).await.stdout;
     assert!(
@@ -163,6 +189,29 @@ async fn reload_tells_every_fault_and_that_nothing_changed() {
         "the configuration before stays in force",
     ];
     failed(&finished, 78, &words);
+}
+
+#[tokio::test]
+async fn reload_names_the_file_that_the_running_sidecar_reads() {
+    let sidecar = Sidecar::start().await;
+    // Another file that names the same socket.
+    let elsewhere = directory();
+    let other = elsewhere.path().join("other.toml");
+    fs::write(&other, sidecar.config()).unwrap();
+    let command = ["reload", "--config", other.to_str().unwrap()];
+    let read = sidecar.config_file();
+    let read = read.to_str().unwrap();
+    let finished = run(&command).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stdout.starts_with(read), "{}", finished.stdout);
+    sidecar.write_config("nonsense");
+    let finished = run(&command).await;
+    failed(&finished, 78, &[read, "not TOML"]);
+    assert!(
+        !finished.stderr.contains("other.toml"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[tokio::test]
@@ -286,6 +335,35 @@ async fn channels_are_listed_by_how_many_follow_them() {
         "{}",
         finished.stderr
     );
+}
+
+#[tokio::test]
+async fn channels_of_a_running_sidecar_are_those_of_the_site_that_fit_the_pattern() {
+    let blog = Site::new("blog", "blog.test");
+    let shop = Site::new("shop", "shop.test");
+    let sidecar = Sidecar::builder().site(blog).site(shop).start().await;
+    let mut browsers = Vec::new();
+    for channels in [&["site", "post:26"][..], &["post:26", "post:1"]] {
+        let mut browser = sidecar.browser().await;
+        for channel in channels {
+            browser.subscribe(channel).await;
+        }
+        browsers.push(browser);
+    }
+    for (command, told) in [
+        (
+            &["post:*"][..],
+            "CHANNEL  CLIENTS\npost:26  2\npost:1   1\n",
+        ),
+        (&["site"], "CHANNEL  CLIENTS\nsite     1\n"),
+    ] {
+        let command = [&["channels", "--site", "blog"], command].concat();
+        let finished = asked(&sidecar, &command).await;
+        assert_eq!(finished.stdout, told, "{}", finished.stderr);
+    }
+    let finished = asked(&sidecar, &["channels", "--site", "shop"]).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(!finished.stdout.contains("post"), "{}", finished.stdout);
 }
 
 #[tokio::test]

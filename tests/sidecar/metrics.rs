@@ -50,6 +50,11 @@ fn base(name: &str) -> &str {
     name.strip_suffix("_total").unwrap_or(name)
 }
 
+/// The metric behind a series that is asked for: that of its classes, where it is a histogram.
+fn series(name: &str) -> &str {
+    name.strip_suffix("_bucket").unwrap_or(name)
+}
+
 /// What stands behind `sidewire_` in an expression, wherever it stands.
 fn used(expression: &str) -> BTreeSet<String> {
     let starts = expression.match_indices("sidewire_");
@@ -134,7 +139,7 @@ fn the_board_draws_metrics_that_exist_in_panels_of_their_own() {
         drawn.extend(used(query["query"].as_str().unwrap()));
     }
     for name in &drawn {
-        assert!(documented.contains_key(name), "no metric {name}");
+        assert!(documented.contains_key(series(name)), "no metric {name}");
     }
     assert!(drawn.len() > 30, "{drawn:?}");
 }

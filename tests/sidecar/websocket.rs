@@ -110,6 +110,8 @@ async fn a_connection_without_a_connect_command_is_stale() {
         .await;
     let closed = sidecar.socket("/realtime").await.closed().await;
     assert_eq!((closed.code, &*closed.reason), (3502, "stale"));
+    let stale = "realtime_closes_total{reason=\"stale\"}";
+    assert_eq!(sidecar.metric(stale).await, 1);
 }
 
 #[tokio::test]
@@ -263,6 +265,8 @@ async fn one_too_many_is_refused_before_the_upgrade_until_another_leaves() {
     let refused = third.err().unwrap();
     assert_eq!(refused.head.status, 503);
     assert!(refused.head.field("retry-after").is_some());
+    let refusals = "realtime_refusals_total{reason=\"connections_max\"}";
+    assert_eq!(sidecar.metric(refusals).await, 1);
     second.subscribe("site").await;
     drop(first);
     let mut third = until("a place", || async {
@@ -287,6 +291,9 @@ async fn a_flood_of_commands_ends_the_connection() {
     assert_eq!((closed.code, &*closed.reason), (3013, "too many requests"));
     // Ten at once, the connect command among them, and some more by time.
     assert!(closed.frames.len() < 30, "{}", closed.frames.len());
+
+    let flood = "realtime_closes_total{reason=\"too_many_requests\"}";
+    assert_eq!(sidecar.metric(flood).await, 1);
 
     let mut page = sidecar.socket("/realtime?channel=site").await;
     page.send(frame(FIN | TEXT, b"x").repeat(100)).await;

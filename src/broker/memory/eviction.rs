@@ -43,7 +43,7 @@ impl Memory {
             return false;
         };
         let before = stream.history_bytes();
-        stream.shrink(excess);
+        self.metrics.dropped.inc_by(stream.shrink(excess));
         self.account(before, stream.history_bytes());
         if stream.history_bytes() == 0 {
             stripe.kept.remove(&turn);

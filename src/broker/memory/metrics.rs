@@ -14,6 +14,8 @@ pub struct Metrics {
     pub(super) keys_full: Counter,
     pub(super) evictions: Counter,
     pub(super) channels: Gauge,
+    pub(super) dropped: Counter,
+    pub(super) history_bytes: Gauge,
 }
 
 impl Metrics {
@@ -49,6 +51,16 @@ impl Metrics {
             "broker_channels",
             "Channels with a position of their own",
             metrics.channels.clone(),
+        );
+        registry.register(
+            "broker_history_dropped",
+            "Publications that left history early, since broker.history_bytes_max was reached",
+            metrics.dropped.clone(),
+        );
+        registry.register(
+            "broker_history_bytes",
+            "Bytes of all history together",
+            metrics.history_bytes.clone(),
         );
         metrics
     }

@@ -236,18 +236,21 @@ impl Memory {
             return Snapshot {
                 position,
                 recovered,
+                beyond: None,
             };
         };
         stripe.unfollowed.remove(&stream.turn);
         self.trim(stripe, channel, history);
         let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
+        let recovered = stream.map_or(Ok(None), |stream| match recovery {
+            Recovery::None => Ok(None),
+            Recovery::Since(since, bounds) => stream.after(since, bounds),
+            Recovery::Newest => Ok(stream.newest().map(|newest| vec![newest])),
+        });
         Snapshot {
             position: stream.map_or_else(|| self.unpublished(channel), |s| s.position()),
-            recovered: stream.and_then(|stream| match recovery {
-                Recovery::None => None,
-                Recovery::Since(since, bounds) => stream.after(since, bounds),
-                Recovery::Newest => stream.newest().map(|newest| vec![newest]),
-            }),
+            beyond: recovered.as_ref().err().copied(),
+            recovered: recovered.unwrap_or_default(),
         }
     }
 
@@ -306,6 +309,13 @@ impl Memory {
             self.history_bytes
                 .fetch_sub(before - after, Ordering::Relaxed);
         }
+    }
+
+    /// Has the gauge of history tell how much there is now.
+    pub fn measure(&self) {
+        let bytes = self.history_bytes.load(Ordering::Relaxed);
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.metrics.history_bytes.set(bytes);
     }
 
     fn unpublished(&self, channel: &ChannelName) -> Position {

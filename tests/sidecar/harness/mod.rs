@@ -15,6 +15,7 @@ pub(crate) mod php_fpm;
 pub(crate) mod program;
 pub(crate) mod publisher;
 pub(crate) mod sidecar;
+pub(crate) mod token;
 pub(crate) mod websocket;
 
 use std::{

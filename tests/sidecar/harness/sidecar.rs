@@ -75,6 +75,13 @@ impl Site {
         self
     }
 
+    /// Further tables below the site's own, such as `[[site.namespace]]`.
+    pub(crate) fn tables(mut self, tables: &str) -> Self {
+        self.backend.push('\n');
+        self.backend.push_str(tables);
+        self
+    }
+
     fn secret(&self) -> String {
         let mut secret = format!("{:-<32}", self.name);
         secret.truncate(32);
