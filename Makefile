@@ -12,7 +12,7 @@ export DEBUG_COLORS = 0
 BENCH = SIDEWIRE=$(CURDIR)/target/release/sidewire cargo bench --locked --quiet --bench realtime
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check fuzz stress test-stress test-sdk tools-bench tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin \
+.PHONY: help demo test check fuzz stress test-stress test-bench test-sdk tools-bench tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin \
 	test-plugin-units test-wordpress client bench-first-light bench-realtime bench-build recording deny clean
 
 help:
@@ -34,7 +34,7 @@ demo:
 	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
-test: tools-test lint test-rust test-stress test-sdk test-fuzz test-client test-plugin test-wordpress
+test: tools-test lint test-rust test-stress test-bench test-sdk test-fuzz test-client test-plugin test-wordpress
 
 check: tools-check lint test-rust test-client test-plugin-units
 
@@ -67,6 +67,11 @@ test-stress:
 
 stress:
 	@STRESS_SECONDS=$(SECONDS) cargo test --locked --quiet --test stress
+
+# Not the figures: that what takes them works.
+test-bench:
+	@echo 'test: the benchmark, with few browsers and no peers'
+	CASE=one_channel BROWSERS=20 SECONDS=1 ROUNDS=1 PEERS=none cargo bench --locked --quiet --profile dev --bench realtime
 
 # The protocol's own SDKs, unmodified, over TLS.
 test-sdk: tests/sdk/node_modules/.ready tests/wordpress/node_modules/.ready target/sdk-python/.ready
