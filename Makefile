@@ -9,10 +9,11 @@ PORT ?= 8443
 SECONDS ?= 600
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 export DEBUG_COLORS = 0
+BENCH = SIDEWIRE=$(CURDIR)/target/release/sidewire cargo bench --locked --quiet --bench realtime
 NPM_CI = npm ci --no-audit --no-fund --loglevel=error
 
-.PHONY: help demo test check fuzz stress test-stress test-sdk tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin test-plugin-units \
-	test-wordpress client bench-first-light recording deny clean
+.PHONY: help demo test check fuzz stress test-stress test-bench test-sdk tools-bench tools-client tools-test tools-check lint test-rust test-fuzz test-client test-plugin \
+	test-plugin-units test-wordpress client bench-first-light bench-realtime bench-build recording deny clean
 
 help:
 	@echo 'make demo               a throwaway WordPress, live, on https://localhost:$(PORT) (PORT=… for another)'
@@ -21,6 +22,7 @@ help:
 	echo 'make fuzz               fuzzes what browsers and publishers send (SECONDS=600 for each target)'
 	echo 'make stress             the scenarios under load, for longer (SECONDS=600)'
 	echo 'make bench-first-light  prints the figures of the first light'
+	echo 'make bench-realtime     deliveries, publishing, memory, beside other servers (CASE=… for one case; docs/PERFORMANCE.md)'
 	echo 'make recording          makes docs/first-light.gif anew'
 	echo 'make deny               licences, sources and duplicate versions of the dependencies (needs cargo-deny)'
 
@@ -32,7 +34,7 @@ demo:
 	$(MAKE) client
 	exec node tests/wordpress/demo.mjs --port $(PORT)
 
-test: tools-test lint test-rust test-stress test-sdk test-fuzz test-client test-plugin test-wordpress
+test: tools-test lint test-rust test-stress test-bench test-sdk test-fuzz test-client test-plugin test-wordpress
 
 check: tools-check lint test-rust test-client test-plugin-units
 
@@ -41,6 +43,9 @@ tools-test:
 
 tools-client:
 	@.ci/install client
+
+tools-bench:
+	@.ci/install bench
 
 tools-check:
 	@.ci/install check
@@ -62,6 +67,11 @@ test-stress:
 
 stress:
 	@STRESS_SECONDS=$(SECONDS) cargo test --locked --quiet --test stress
+
+# Not the figures: that what takes them works.
+test-bench:
+	@echo 'test: the benchmark, with few browsers and no peers'
+	CASE=one_channel BROWSERS=20 SECONDS=1 ROUNDS=1 PEERS=none cargo bench --locked --quiet --profile dev --bench realtime
 
 # The protocol's own SDKs, unmodified, over TLS.
 test-sdk: tests/sdk/node_modules/.ready tests/wordpress/node_modules/.ready target/sdk-python/.ready
@@ -119,9 +129,19 @@ test-wordpress: client tests/wordpress/node_modules/.ready
 
 bench-first-light: client tests/wordpress/node_modules/.ready
 	@.ci/install test
-	cargo build --locked --quiet --release
-	cargo bench --locked --quiet --bench fan_out
+	$(MAKE) bench-build
+	CASE=one_channel,idle PEERS=none ROUNDS=1 $(BENCH)
 	node tests/wordpress/bench.mjs
+
+# Twenty minutes for all cases and peers. The table goes to standard output, progress to standard error.
+bench-realtime: $(if $(filter none,$(PEERS)),,tools-bench benches/realtime/peers/node_modules/.ready)
+	@$(MAKE) bench-build
+	$(BENCH)
+
+# The program as it ships; what drives the load is built faster.
+bench-build:
+	@cargo build --locked --quiet --release
+	cargo bench --locked --quiet --no-run --bench realtime
 
 recording: client tests/wordpress/node_modules/.ready
 	@.ci/install test
@@ -132,4 +152,4 @@ deny:
 	@cargo deny --locked check licenses bans sources
 
 clean:
-	@rm -rf target client/node_modules client/dist tests/wordpress/node_modules plugin/sidewire/build
+	@rm -rf target client/node_modules client/dist tests/wordpress/node_modules benches/realtime/peers/node_modules plugin/sidewire/build

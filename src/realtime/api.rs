@@ -13,7 +13,7 @@ use super::{
     client::end_subscription,
     close::Close,
     connection::Connection,
-    hub::{Control, Ending, Origin, Refused, Subscription},
+    hub::{Control, Ending, Hub, Origin, Refused, Subscription},
     kind::Kind,
     protocol,
     tally::Tally,
@@ -102,12 +102,7 @@ impl Realtime {
         target: &Target,
         how: &Disconnect,
     ) -> Result<usize, Refused> {
-        let found = self.revoke(site, target, None)?;
-        for connection in &found {
-            let reason = how.reason.as_str().into();
-            connection.close(&Close::Asked(how.code, reason));
-        }
-        Ok(found.len())
+        self.counted(disconnect((&self.0.hub, site), target, how))
     }
 
     /// Ends the subscriptions to `channel` of those that `target` means, or of everybody where it
@@ -123,39 +118,7 @@ impl Realtime {
         target: &Target,
         channel: &str,
     ) -> Result<(), Refused> {
-        let known = self.0.hub.find(site, channel)?;
-        let name = &known.name.name;
-        let found = self.revoke(site, target, Some(name))?;
-        let ending = Ending {
-            code: 2000,
-            reason: "server unsubscribe".into(),
-        };
-        for connection in &found {
-            end_subscription(&self.0.hub, connection, name, ending.clone());
-        }
-        if *target == Target::default() {
-            self.clear(&known.name, &ending).await;
-        }
-        Ok(())
-    }
-
-    async fn clear(&self, channel: &ChannelName, ending: &Ending) {
-        let hub = &self.0.hub;
-        let mut waiting = Vec::new();
-        for shard in 0..hub.shards().len() {
-            let (cleared, done) = oneshot::channel();
-            let control = Control::Clear {
-                channel: channel.clone(),
-                ending: ending.clone(),
-                cleared,
-            };
-            hub.control(shard, control);
-            waiting.push(done);
-        }
-        for done in waiting {
-            // A shard that has stopped has nobody any more.
-            let _ = done.await;
-        }
+        self.counted(unsubscribe((&self.0.hub, site), target, channel).await)
     }
 
     /// Has the connections that `target` means end at another time than their tokens do: in the
@@ -317,28 +280,84 @@ impl Realtime {
         hub.broker.measure();
     }
 
+    fn counted<T>(&self, done: Result<T, Refused>) -> Result<T, Refused> {
+        if matches!(done, Err(Refused::RevocationsFull)) {
+            self.0.metrics.limited("revocations_max");
+        }
+        done
+    }
+
     fn find(&self, site: SiteId, target: &Target) -> Vec<Arc<Connection>> {
         let users = self.0.hub.users(site);
         users.map(|users| users.find(target)).unwrap_or_default()
     }
+}
 
-    fn revoke(
-        &self,
-        site: SiteId,
-        target: &Target,
-        channel: Option<&str>,
-    ) -> Result<Vec<Arc<Connection>>, Refused> {
-        let hub = &self.0.hub;
-        let (Some(users), Some(rules)) = (hub.users(site), hub.rules(site)) else {
-            return Ok(Vec::new());
-        };
-        let time = (hub.clock.now(), rules.token_life_max);
-        let revoked = users.revoke(target, channel, time, self.0.config.revocations_max);
-        revoked.map_err(|Full| {
-            self.0.metrics.limited("revocations_max");
-            Refused::RevocationsFull
-        })
+/// See [`Realtime::disconnect`].
+pub(super) fn disconnect(
+    (hub, site): (&Hub, SiteId),
+    target: &Target,
+    how: &Disconnect,
+) -> Result<usize, Refused> {
+    let found = revoke((hub, site), target, None)?;
+    for connection in &found {
+        let reason = how.reason.as_str().into();
+        connection.close(&Close::Asked(how.code, reason));
     }
+    Ok(found.len())
+}
+
+/// See [`Realtime::unsubscribe`].
+pub(super) async fn unsubscribe(
+    (hub, site): (&Hub, SiteId),
+    target: &Target,
+    channel: &str,
+) -> Result<(), Refused> {
+    let known = hub.find(site, channel)?;
+    let name = &known.name.name;
+    let found = revoke((hub, site), target, Some(name))?;
+    let ending = Ending {
+        code: 2000,
+        reason: "server unsubscribe".into(),
+    };
+    for connection in &found {
+        end_subscription(hub, connection, name, ending.clone());
+    }
+    if *target == Target::default() {
+        clear(hub, &known.name, &ending).await;
+    }
+    Ok(())
+}
+
+async fn clear(hub: &Hub, channel: &ChannelName, ending: &Ending) {
+    let mut waiting = Vec::new();
+    for shard in 0..hub.shards().len() {
+        let (cleared, done) = oneshot::channel();
+        let control = Control::Clear {
+            channel: channel.clone(),
+            ending: ending.clone(),
+            cleared,
+        };
+        hub.control(shard, control);
+        waiting.push(done);
+    }
+    for done in waiting {
+        // A shard that has stopped has nobody any more.
+        let _ = done.await;
+    }
+}
+
+fn revoke(
+    (hub, site): (&Hub, SiteId),
+    target: &Target,
+    channel: Option<&str>,
+) -> Result<Vec<Arc<Connection>>, Refused> {
+    let (Some(users), Some(rules)) = (hub.users(site), hub.rules(site)) else {
+        return Ok(Vec::new());
+    };
+    let time = (hub.clock.now(), rules.token_life_max);
+    let revoked = users.revoke(target, channel, time, hub.config.revocations_max);
+    revoked.map_err(|Full| Refused::RevocationsFull)
 }
 
 fn server_side(connection: &Arc<Connection>, known: &Known, info: Option<&str>) -> Subscription {

@@ -36,13 +36,14 @@ pub(super) enum Body {
 }
 
 impl Broadcast {
-    pub(super) const fn publication(
+    pub(super) fn publication(
         channel: ChannelName,
         epoch: Epoch,
         publication: Arc<Publication>,
         namespace: &Namespace,
     ) -> Self {
-        let conflates = matches!(namespace.backlog, Backlog::Conflate);
+        // One outside the stream must not stand for one that a recovery would bring again.
+        let conflates = matches!(namespace.backlog, Backlog::Conflate) && publication.offset > 0;
         Self::new(channel, epoch, Body::Publication(publication), conflates)
     }
 

@@ -7,6 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) enum Clock {
     /// The machine's.
     System,
+    /// The runtime's, which a test can pause: this second at that instant.
+    #[cfg(test)]
+    Since(tokio::time::Instant, u64),
 }
 
 impl Clock {
@@ -17,6 +20,8 @@ impl Clock {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH);
                 since.map_or(0, |since| since.as_secs())
             }
+            #[cfg(test)]
+            Self::Since(instant, second) => second + instant.elapsed().as_secs(),
         }
     }
 }

@@ -304,6 +304,43 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_a_forbidden_channel_leaves_until_it_is_permitted_again() {
+        let limits = crate::realtime::backlog::Limits {
+            bytes: 1_000,
+            messages: 100,
+        };
+        let outgoing = Outgoing::Queued(Queued::new(Kind::Protocol, limits));
+        let (kind, place) = ((Kind::Protocol, false), (SiteId(0), 0));
+        let connection = Connection::new(kind, place, outgoing, Metrics::default(), None);
+        let reply = |channel: &str, text: &[u8]| {
+            Item::Reply(Box::new(crate::realtime::item::Reply {
+                bytes: frame::text(text),
+                id: 7,
+                channel: channel.into(),
+            }))
+        };
+        let taken = || {
+            let waker = std::task::Waker::noop();
+            let cx = std::task::Context::from_waker(waker);
+            let queued = connection.queued().unwrap();
+            match queued.poll(&cx) {
+                std::task::Poll::Ready(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+                _ => String::new(),
+            }
+        };
+        connection.deliver(Due::from(reply("edit:26", b"secret")));
+        connection.forbid("edit:26");
+        connection.deliver(Due::from(reply("edit:26", b"secret")));
+        connection.deliver(Due::from(reply("post:26", b"open")));
+        let seen = taken();
+        assert!(!seen.contains("secret"), "{seen}");
+        assert!(seen.contains("open") && seen.matches("\"code\":103").count() == 2);
+        connection.permit("edit:26");
+        connection.deliver(Due::from(reply("edit:26", b"anew")));
+        assert!(taken().contains("anew"));
+    }
+
+    #[test]
     fn an_id_is_read_as_it_is_written() {
         let id = ClientId::random();
         let text = id.to_string();

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    client::{Client, end_subscription, since},
+    client::{Client, since},
     close::Close,
     connection::Identity,
-    hub::{Connect, Ending, Mail, Origin, Subscription},
+    hub::{Connect, Control, Mail, Origin, Subscription},
     kind::Kind,
     protocol::{self, Connected, ErrorCode},
     users::{Bearer, Denied},
@@ -51,11 +51,13 @@ impl Client {
         let (connection, hub) = (&self.connection, &self.hub);
         self.subscriptions.retain(|(end, channel)| {
             if *end <= now {
-                let ending = Ending {
-                    code: 2501,
-                    reason: "expired".into(),
+                let (connection, channel) = (Arc::clone(connection), Arc::clone(channel));
+                let shard = connection.shard;
+                let control = Control::Expire {
+                    connection,
+                    channel,
                 };
-                end_subscription(hub, connection, channel, ending);
+                hub.control(shard, control);
             }
             *end > now
         });

@@ -73,6 +73,11 @@ pub(super) enum Control {
         channel: Arc<str>,
         ending: Ending,
     },
+    /// A subscription's token has ended and was not renewed.
+    Expire {
+        connection: Arc<Connection>,
+        channel: Arc<str>,
+    },
     /// The server's side ends every subscription to a channel; it is told once nothing of the
     /// channel leaves any more.
     Clear {

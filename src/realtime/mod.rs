@@ -38,6 +38,8 @@ mod sealer;
 mod seats;
 mod session;
 mod shard;
+#[cfg(test)]
+mod simulation;
 mod streams;
 mod subscriptions;
 mod tally;

@@ -164,6 +164,13 @@ impl Presence {
         (room.members.len(), users.len())
     }
 
+    /// Whether nobody is anywhere, or about to leave.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let rooms = self.lock();
+        rooms.by_channel.is_empty() && rooms.leaving.is_empty()
+    }
+
     /// Everyone in every channel, each as often as it is in one.
     pub(super) fn count(&self) -> usize {
         let rooms = self.lock();

@@ -33,17 +33,18 @@ use crate::{
     shutdown::Tasks,
 };
 
-/// Mails taken in one turn.
-const TURN: usize = 256;
+/// Mails taken in one turn. All four bounds are small in unit tests, so that little work passes
+/// each of them.
+const TURN: usize = if cfg!(test) { 6 } else { 256 };
 
 /// Deliveries gathered, or hundreds of bytes of replies written, before others may run.
-const WORK_A_POLL: usize = 10_000;
+const WORK_A_POLL: usize = if cfg!(test) { 8 } else { 10_000 };
 
 /// Bytes of replies that are held before they are flushed.
-const REPLIES_A_FLUSH: usize = 4 << 20;
+const REPLIES_A_FLUSH: usize = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 
 /// Connections flushed before others may run: a page request waits no longer than that.
-const YIELD_EVERY: usize = 64;
+const YIELD_EVERY: usize = if cfg!(test) { 2 } else { 64 };
 
 /// The state of one shard's task.
 pub(super) struct Shard {
@@ -205,6 +206,10 @@ impl Shard {
                 channel,
                 ending,
             } => self.on_forbidden(&connection, &channel, &ending),
+            Control::Expire {
+                connection,
+                channel,
+            } => self.on_expired(&connection, &channel),
             Control::Clear {
                 channel,
                 ending,

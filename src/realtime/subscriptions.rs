@@ -309,6 +309,15 @@ impl Shard {
         connection.permit(name);
     }
 
+    /// A subscription was not renewed. What waits still comes: the client had a right to it, and
+    /// subscribes again.
+    pub(super) fn on_expired(&mut self, connection: &Arc<Connection>, name: &str) {
+        let slot = connection.slot.load(Ordering::Relaxed);
+        if self.end_subscription(slot, connection, name) {
+            self.say(slot, &protocol::unsubscribe_push(name, 2501, "expired"));
+        }
+    }
+
     /// The server's side ends every subscription to a channel.
     pub(super) fn on_clear(&mut self, channel: &ChannelName, ending: &Ending) {
         let index = self.names.get(channel);

@@ -164,6 +164,13 @@ impl Users {
         self.lock().users.len()
     }
 
+    /// Whether nobody is there.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.clients.is_empty() && state.users.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -38,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "admin",
         &[
+            "auth",
             "broker",
             "config",
             "fastcgi",

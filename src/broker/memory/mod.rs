@@ -11,7 +11,7 @@ mod metrics;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -32,6 +32,13 @@ use crate::config::Broker;
 /// Idempotency keys that are remembered, where [`Memory::idempotency_keys_max`] says nothing.
 const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 
+/// Where a channel is kept, which no publisher can foresee.
+#[cfg(not(test))]
+type Hashing = std::hash::RandomState;
+/// The same place at every run, so that a seed tells a whole simulation.
+#[cfg(test)]
+type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// Locks. More than cores, so that two channels seldom share one.
 const STRIPES: usize = 64;
 
@@ -48,7 +55,7 @@ pub struct Memory {
     base_epochs: Box<[AtomicU64]>,
     /// Locked after a stripe, never before.
     idempotency: Mutex<Keys>,
-    hasher: RandomState,
+    hasher: Hashing,
     limits: Limits,
     metrics: Metrics,
 }
@@ -91,7 +98,7 @@ impl Memory {
             streams: AtomicUsize::new(0),
             base_epochs: epochs.collect(),
             idempotency: Mutex::new(Keys::new(IDEMPOTENCY_KEYS_MAX, sites)),
-            hasher: RandomState::new(),
+            hasher: Hashing::default(),
             limits: Limits {
                 channels: config.channels_max,
                 history_bytes: config.history_bytes_max.as_usize(),
@@ -107,6 +114,12 @@ impl Memory {
     pub fn idempotency_keys_max(mut self, max: usize) -> Self {
         self.idempotency = Mutex::new(Keys::new(max, self.base_epochs.len()));
         self
+    }
+
+    /// How many channels have made room for others.
+    #[cfg(test)]
+    pub(crate) fn evictions(&self) -> u64 {
+        self.metrics.evictions.get()
     }
 
     /// Orders `draft` and calls `deliver` with it, its epoch and the shards that follow the channel, before
