@@ -1,5 +1,6 @@
-//! What the listeners of browsers count.
+//! What the listeners count.
 
+#[cfg(test)]
 use std::net::SocketAddr;
 
 use prometheus_client::{
@@ -34,15 +35,16 @@ impl Metrics {
         );
         registry.register(
             "listener_waits",
-            "Times that no more connections were accepted for a while, since \
-             listener.connections_max was reached, by listener",
+            "Times that no more connections were accepted for a while, since the listener's \
+             connections_max was reached, by listener",
             metrics.waits.clone(),
         );
         metrics
     }
 
     /// The places of the listener at `address`.
-    pub(super) fn permits(&self, address: SocketAddr, most: usize) -> Permits {
+    #[must_use]
+    pub fn permits(&self, address: &impl ToString, most: usize) -> Permits {
         let address = Address {
             address: address.to_string(),
         };

@@ -17,8 +17,7 @@ use std::{
 };
 
 pub use metrics::Metrics;
-pub use permits::Permit;
-use permits::Permits;
+pub use permits::{Permit, Permits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -111,7 +110,7 @@ impl Listener {
         Ok(Self {
             socket,
             address,
-            permits: metrics.permits(address, config.connections_max),
+            permits: metrics.permits(&address, config.connections_max),
         })
     }
 

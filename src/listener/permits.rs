@@ -9,7 +9,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The places of one listener.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub struct Permits {
     free: Arc<Semaphore>,
     open: Gauge,
     waits: Counter,
@@ -32,11 +32,6 @@ impl Permits {
         }
     }
 
-    /// For `most` connections that no metric shows.
-    pub(super) fn uncounted(most: usize) -> Self {
-        Self::new(most, Gauge::default(), Counter::default())
-    }
-
     /// A place for the next connection, as soon as there is one. Cancel safe.
     pub(super) async fn free(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         let free = Arc::clone(&self.free);
@@ -54,6 +49,13 @@ impl Permits {
             _place: place,
             open: self.open.clone(),
         }
+    }
+}
+
+/// For so many connections that no metric shows.
+impl From<usize> for Permits {
+    fn from(most: usize) -> Self {
+        Self::new(most, Gauge::default(), Counter::default())
     }
 }
 

@@ -179,7 +179,7 @@ async fn asked_until(end: impl Future<Output = ()>, tasks: &Tasks, errors: Vec<i
         errors: Mutex::new(errors),
         asked: AtomicUsize::new(0),
     };
-    let permits = Permits::uncounted(8);
+    let permits = Permits::from(8);
     tokio::select! {
         () = accept::run(&source, permits, tasks, |(), _permit| async {}) => {}
         () = end => {}

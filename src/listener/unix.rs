@@ -178,19 +178,18 @@ impl Listener {
     /// Hands every accepted connection to `serve`, as a task of `tasks`, until the stage is told
     /// to stop; the socket is closed and its file removed then.
     ///
-    /// Connections beyond `connections_max` wait in the kernel's backlog.
-    pub async fn run<F, Fut>(self, connections_max: usize, tasks: Tasks, serve: F)
+    /// Connections beyond `permits` wait in the kernel's backlog.
+    pub async fn run<F, Fut>(self, permits: impl Into<Permits>, tasks: Tasks, serve: F)
     where
         F: Fn(Accepted) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let permits = Permits::uncounted(connections_max);
         let serve = |stream, permit| serve(Accepted { stream, permit });
         let kept = Kept(Mutex::new(State {
             listener: self,
             told: false,
         }));
-        accept::run(&kept, permits, &tasks, serve).await;
+        accept::run(&kept, permits.into(), &tasks, serve).await;
     }
 }
 

@@ -130,7 +130,7 @@ impl Server {
                 .push(format!("{scheme} {}", socket.address()));
             bound.push((socket, listener.clone()));
         }
-        let publisher = server.open_publish(config, &registry, realtime)?;
+        let publisher = server.open_publish(config, (&registry, &metrics), realtime)?;
         server.open_admin((config, file), &registry, publisher.clone())?;
         for (listener, config) in bound {
             server.open_listener(listener, &config, &front, &acceptor);
@@ -232,28 +232,27 @@ impl Server {
     fn open_publish(
         &mut self,
         config: &Config,
-        registry: &Registry,
+        (registry, listeners): (&Registry, &listener::Metrics),
         realtime: Realtime,
     ) -> Result<Option<Publisher>, Error> {
         let Some(publish) = &config.publish else {
             return Ok(None);
         };
         let socket = unix::Listener::bind(&publish.socket, publish.group.as_deref())?;
-        self.addresses
-            .push(format!("publish {}", publish.socket.display()));
+        let path = publish.socket.display();
+        let permits = listeners.permits(&path, publish.connections_max);
+        self.addresses.push(format!("publish {path}"));
         let metrics = registry.add(publish::Metrics::register);
         let tasks = self.stages.sockets.clone();
         let publisher = Publisher::new(publish, &config.sites, realtime, tasks.clone(), metrics);
         let serving = publisher.clone();
-        tasks.spawn(
-            socket.run(publish.connections_max, tasks.clone(), move |accepted| {
-                let publisher = serving.clone();
-                async move {
-                    publisher.serve(accepted.stream).await;
-                    drop(accepted.permit);
-                }
-            }),
-        );
+        tasks.spawn(socket.run(permits, tasks.clone(), move |accepted| {
+            let publisher = serving.clone();
+            async move {
+                publisher.serve(accepted.stream).await;
+                drop(accepted.permit);
+            }
+        }));
         Ok(Some(publisher))
     }
 

@@ -182,4 +182,7 @@ async fn hundreds_of_publishers_at_once_wait_for_each_other_and_none_is_lost() {
         .collect();
     offsets.sort_unstable();
     assert!(offsets.into_iter().eq(1..=300));
+    let socket = sidecar.publish_socket();
+    let waits = format!("listener_waits_total{{address={socket:?}}}");
+    assert!(sidecar.metric(&waits).await > 0);
 }
