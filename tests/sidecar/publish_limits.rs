@@ -186,3 +186,30 @@ async fn hundreds_of_publishers_at_once_wait_for_each_other_and_none_is_lost() {
     let waits = format!("listener_waits_total{{address={socket:?}}}");
     assert!(sidecar.metric(&waits).await > 0);
 }
+
+#[tokio::test]
+async fn a_batch_or_a_broadcast_beyond_batch_max_is_refused_as_a_whole() {
+    let few = "batch_max = 2";
+    let sidecar = Sidecar::builder().section("publish", few).start().await;
+    let publisher = sidecar.publisher();
+    let requests = |many: usize| {
+        let messages = (0..many).map(|n| json!({ "channel": "site", "data": n }));
+        let broadcast = json!({ "channels": vec!["site"; many], "data": 1 });
+        let broadcast = Request::new("broadcast", broadcast.to_string());
+        [Request::batch(messages), broadcast]
+    };
+    for request in requests(3) {
+        let reply = publisher.send(&publisher.sign(request)).await;
+        let error = &reply.json()["error"];
+        assert_eq!((reply.head.status, &error["code"]), (400, &json!(107)));
+        let told = error["message"].as_str().unwrap_or_default();
+        assert!(told.ends_with(": at most 2"), "{told}");
+    }
+    assert_eq!(sidecar.metric("broker_publications_total").await, 0);
+    let refusals = "publish_refusals_total{reason=\"bad\"}";
+    assert_eq!(sidecar.metric(refusals).await, 2);
+    for request in requests(2) {
+        publisher.call(request).await;
+    }
+    assert_eq!(sidecar.metric("broker_publications_total").await, 4);
+}
