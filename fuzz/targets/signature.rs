@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use sidewire::{
     auth::signature::{self, Content},
-    config::Secret,
-    publish::{Error, fuzzing::Verifier},
+    config::{self, Secret},
+    publish::{Error, Verifier},
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -26,12 +26,17 @@ static KEYS: LazyLock<Vec<(usize, Secret)>> = LazyLock::new(|| {
 });
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-    let keys = |site| {
-        let own = KEYS.iter().filter(move |(of, _)| *of == site);
-        own.map(|(_, key)| key.clone()).collect()
-    };
-    let sites = vec![("blog".into(), keys(0)), ("shop".into(), keys(1))];
-    Verifier::new(sites, Duration::from_secs(300), NOW - 100)
+    let mut text = "[[listener]]\naddress = '127.0.0.1:0'\ntls = false\n".to_owned();
+    for (n, name) in ["blog", "shop"].iter().enumerate() {
+        text += &format!("[[site]]\nname = '{name}'\nhosts = ['{name}']\n");
+        for (_, key) in KEYS.iter().filter(|(of, _)| *of == n) {
+            let secret = STANDARD.encode(key.as_bytes());
+            text += &format!("[[site.publish_key]]\nsecret = 'whsec_{secret}'\n");
+        }
+        text += "[site.upstream]\naddress = 'unix:/nowhere'\n";
+    }
+    let config = config::parse(&text).expect("a configuration");
+    Verifier::new(&config.sites, Duration::from_secs(300), NOW - 100)
 });
 
 fuzz_target!(|input: &[u8]| {
@@ -81,7 +86,8 @@ fn signed(key: &Secret, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue>
 }
 
 fn judge(headers: &HeaderMap, body: &[u8], signer: Option<usize>) {
-    let answer = VERIFIER.site("publish", headers, body, NOW);
+    let answer = VERIFIER.verify("publish", headers, body, NOW);
+    let answer = answer.map(|verified| verified.site.0);
     match (&answer, signer) {
         (Ok(site), Some(signer)) => assert_eq!(*site, signer, "another site's key"),
         (Ok(site), None) => {

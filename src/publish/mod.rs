@@ -7,8 +7,6 @@ mod channel_replies;
 mod channel_requests;
 mod client_requests;
 mod error;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod message;
 mod method;
 mod replies;
