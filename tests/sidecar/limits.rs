@@ -278,16 +278,17 @@ async fn a_few_browsers_are_closed_at_once() {
 async fn who_is_still_connected_while_the_others_are_closed_still_hears_and_nobody_new_gets_in() {
     let spread = "close_spread = \"4s\"\ndrain_timeout = \"15s\"";
     let mut sidecar = Sidecar::builder().section("stop", spread).start().await;
+    // A request under way keeps its connection open past the stop of the listener. Begun first, so
+    // that it has been read before the signal.
+    let mut late = sidecar.http1().await;
+    let head = format!("{EVENTS}Host: {}\r\n", sidecar.authority());
+    late.send(head).await;
     let mut browsers = Vec::new();
     for _ in 0..120 {
         let mut browser = sidecar.browser().await;
         browser.subscribe("site").await;
         browsers.push(browser);
     }
-    // A request under way keeps its connection open past the stop of the listener.
-    let mut late = sidecar.http1().await;
-    let head = format!("{EVENTS}Host: {}\r\n", sidecar.authority());
-    late.send(head).await;
     sidecar.signal(Signal::TERM);
     let closed = "realtime_closes_total{reason=\"shutdown\"}";
     until("the first batch", || async {
