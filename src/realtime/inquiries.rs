@@ -1,10 +1,12 @@
 //! What a shard answers to questions about a channel: subscribers alone may ask.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     channel::history,
+    frame,
     hub::{Inquiry, Question},
+    item::{Item, Reply},
     protocol::{self, ErrorCode},
     shard::Shard,
 };
@@ -19,7 +21,7 @@ impl Shard {
         let index = self.names.get(&inquiry.channel);
         let subscribed = index.is_some_and(|i| browser.follows.iter().any(|f| f.channel == *i));
         let id = inquiry.id;
-        let reply = match inquiry.question {
+        let json = match inquiry.question {
             Question::Subscribed(answer) => {
                 // Whoever asked waits for it, or has gone.
                 let _ = answer.send(subscribed);
@@ -48,6 +50,9 @@ impl Shard {
                 }
             }
         };
-        self.say(slot, &reply);
+        // It tells of the channel, and must not leave once that is forbidden.
+        let (bytes, channel) = (frame::text(&json), Arc::clone(&inquiry.channel.name));
+        let reply = Item::Reply(Box::new(Reply { bytes, id, channel }));
+        self.say_item(slot, reply, json.len());
     }
 }

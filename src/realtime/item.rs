@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{broadcast::Broadcast, frame, kind::Kind, protocol};
+use super::{
+    broadcast::Broadcast,
+    frame,
+    kind::Kind,
+    protocol::{self, Connected, ErrorCode},
+};
 
 /// What is handed to a connection.
 #[derive(Clone, Debug)]
@@ -17,14 +22,18 @@ pub(super) enum Item {
     Conflated(Arc<Broadcast>),
     /// A publication in bytes for this connection alone.
     Marked(Bytes, Arc<Broadcast>),
-    /// The reply to a command, with publications of a channel in it.
+    /// The reply to a command, with something of a channel in it.
     Reply(Box<Reply>),
+    /// The reply to a connect command that subscribed to channels.
+    Connected(Box<ConnectReply>),
+    /// A push to this connection alone that holds something of a channel.
+    Push(Bytes, Arc<str>),
     /// Panics when it is looked at.
     #[cfg(test)]
     Bomb,
 }
 
-/// A reply that holds a channel's publications.
+/// A reply that holds a channel's publications, or who is there.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) bytes: Bytes,
@@ -32,29 +41,67 @@ pub(super) struct Reply {
     pub(super) channel: Arc<str>,
 }
 
+/// A connect reply, with what it is made of: one of its channels may yet be taken out.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectReply {
+    bytes: Bytes,
+    id: u32,
+    connected: Connected,
+    subscriptions: Vec<(Arc<str>, Vec<u8>)>,
+}
+
+impl ConnectReply {
+    /// `subscriptions`: the results of those that came with it, by channel.
+    pub(super) fn new(
+        id: u32,
+        connected: Connected,
+        subscriptions: Vec<(Arc<str>, Vec<u8>)>,
+    ) -> Self {
+        let bytes = frame::text(&protocol::connected(id, &connected, &subscriptions));
+        Self {
+            bytes,
+            id,
+            connected,
+            subscriptions,
+        }
+    }
+
+    fn without(self, channel: &str) -> Self {
+        let mut subscriptions = self.subscriptions;
+        subscriptions.retain(|(name, _)| **name != *channel);
+        Self::new(self.id, self.connected, subscriptions)
+    }
+}
+
 impl Item {
     /// The bytes for a connection of `kind`.
     pub(super) fn bytes(&self, kind: Kind) -> &Bytes {
         match self {
-            Self::Own(bytes) | Self::Marked(bytes, _) => bytes,
+            Self::Own(bytes) | Self::Marked(bytes, _) | Self::Push(bytes, _) => bytes,
             Self::Shared(broadcast) => broadcast.encoded(kind),
             Self::Conflated(broadcast) => broadcast.encoded_conflated(kind),
             Self::Reply(reply) => &reply.bytes,
+            Self::Connected(reply) => &reply.bytes,
             #[cfg(test)]
             Self::Bomb => panic!("a fault of ours"),
         }
     }
 
-    /// The channel that it is of, if any.
-    pub(super) fn channel(&self) -> Option<&str> {
+    /// Whether something of `channel` is in it.
+    fn is_of(&self, channel: &str) -> bool {
         match self {
-            Self::Own(_) => None,
+            Self::Own(_) => false,
             Self::Shared(broadcast) | Self::Conflated(broadcast) | Self::Marked(_, broadcast) => {
-                Some(&broadcast.channel.name)
+                *broadcast.channel.name == *channel
             }
-            Self::Reply(reply) => Some(&reply.channel),
+            Self::Reply(reply) => *reply.channel == *channel,
+            Self::Connected(reply) => {
+                let mut names = reply.subscriptions.iter().map(|(name, _)| name);
+                names.any(|name| **name == *channel)
+            }
+            Self::Push(_, name) => **name == *channel,
             #[cfg(test)]
-            Self::Bomb => None,
+            Self::Bomb => false,
         }
     }
 
@@ -68,17 +115,18 @@ impl Item {
         }
     }
 
-    /// What is left of it once its channel is forbidden: a reply becomes a refusal, a publication
-    /// nothing.
+    /// What is left of it once its channel is forbidden: a connect reply without the channel, a
+    /// refusal in place of another reply, nothing of a publication or push.
     pub(super) fn without(self, channel: &str) -> Option<Self> {
-        if self.channel() != Some(channel) {
+        if !self.is_of(channel) {
             return Some(self);
         }
         match self {
             Self::Reply(reply) => {
-                let refusal = protocol::refused(reply.id, protocol::ErrorCode::PermissionDenied);
+                let refusal = protocol::refused(reply.id, ErrorCode::PermissionDenied);
                 Some(Self::Own(frame::text(&refusal)))
             }
+            Self::Connected(reply) => Some(Self::Connected(Box::new(reply.without(channel)))),
             _ => None,
         }
     }

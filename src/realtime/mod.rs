@@ -34,6 +34,8 @@ mod presence;
 mod protocol;
 mod queued;
 mod quota;
+#[cfg(test)]
+mod revocation_tests;
 mod sealer;
 mod seats;
 mod session;
@@ -43,6 +45,8 @@ mod simulation;
 mod streams;
 mod subscriptions;
 mod tally;
+#[cfg(test)]
+mod test_hub;
 mod users;
 
 use std::{sync::Arc, time::Duration};

@@ -10,7 +10,7 @@ use super::{
     connection::Connection,
     frame,
     hub::{Connect, Ending, Origin, Subscription},
-    item::{Item, Reply},
+    item::{ConnectReply, Item, Reply},
     presence::Member as Present,
     protocol::{self, ErrorCode, Recovered, Subscribed},
     shard::{Channel, Follows, Member, Shard},
@@ -53,8 +53,10 @@ impl Shard {
                 self.announce(wish, made.joined.as_ref());
             }
             (Origin::Server | Origin::Connect, Ok(made)) => {
-                let json = protocol::subscribe_push(&wish.channel.name, &made.result(wish));
-                self.say(slot, &json);
+                let name = &wish.channel.name;
+                let json = protocol::subscribe_push(name, &made.result(wish));
+                let push = Item::Push(frame::text(&json), Arc::clone(name));
+                self.say_item(slot, push, json.len());
                 self.announce(wish, made.joined.as_ref());
             }
             (Origin::Address { gaps }, Ok(made)) => self.begin_stream(slot, wish, &made, gaps),
@@ -90,8 +92,9 @@ impl Shard {
         if let Some(browser) = self.browsers.get_mut(slot) {
             browser.begun = true;
         }
-        let reply = protocol::connected(connect.id, &connect.reply, &results);
-        self.say(slot, &reply);
+        let weight = results.iter().map(|(_, result)| result.len()).sum();
+        let reply = ConnectReply::new(connect.id, connect.reply.clone(), results);
+        self.say_item(slot, Item::Connected(Box::new(reply)), weight);
         for (wish, joined) in joined {
             self.announce(wish, joined.as_ref());
         }
@@ -298,6 +301,10 @@ impl Shard {
         name: &Arc<str>,
         ending: &Ending,
     ) {
+        let is_this = |wish: &Subscription| {
+            Arc::ptr_eq(&wish.connection, connection) && wish.channel.name == *name
+        };
+        self.early.retain(|wish| !is_this(wish));
         let slot = connection.slot.load(Ordering::Relaxed);
         if let Some(browser) = self.browsers.get_mut(slot) {
             browser.due = std::mem::take(&mut browser.due).without(name);
@@ -320,6 +327,7 @@ impl Shard {
 
     /// The server's side ends every subscription to a channel.
     pub(super) fn on_clear(&mut self, channel: &ChannelName, ending: &Ending) {
+        self.early.retain(|wish| wish.channel != *channel);
         let index = self.names.get(channel);
         let Some(found) = index.and_then(|index| self.channels.get(*index)) else {
             return;

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    task::{Context, Poll, Waker},
 };
 
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use super::{
     truth::{Name, Truth},
     wire::{Frame, frames},
 };
-use crate::realtime::{client::Client, connection::Connection, hub::Leave};
+use crate::realtime::{client::Client, connection::Connection, hub::Leave, test_hub};
 
 /// Whether a token is needed, so that one issued in the second of its revocation must not help.
 pub(super) fn is_private(channel: &str) -> bool {
@@ -110,14 +109,11 @@ impl Browser {
     /// Takes all that waits for it.
     pub(super) fn read(&mut self, truth: &mut Truth) {
         let connection = Arc::clone(&self.connection);
-        let queued = connection.queued().unwrap();
-        while let Poll::Ready(Some(bytes)) = queued.poll(&Context::from_waker(Waker::noop())) {
-            for frame in frames(&bytes) {
-                assert_eq!(self.closed, None, "something follows the close frame");
-                match frame {
-                    Frame::Text(message) => self.on_message(&message, truth),
-                    Frame::Close(code) => self.closed = Some(code),
-                }
+        for frame in frames(&test_hub::taken(&connection)) {
+            assert_eq!(self.closed, None, "something follows the close frame");
+            match frame {
+                Frame::Text(message) => self.on_message(&message, truth),
+                Frame::Close(code) => self.closed = Some(code),
             }
         }
     }

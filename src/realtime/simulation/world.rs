@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::{
-    sync::mpsc,
-    task::yield_now,
-    time::{Instant, advance},
-};
+use tokio::{task::yield_now, time::advance};
 
 use super::{
     browser::{Browser, Position, is_private},
@@ -16,24 +12,14 @@ use super::{
     truth::{Accepted, Truth},
 };
 use crate::{
-    auth::token::{self, Keys},
-    broker::{
-        Draft, SiteId,
-        memory::{self, Memory},
-    },
-    config,
+    auth::token,
+    broker::{Draft, SiteId},
     realtime::{
         Metrics,
         api::{self, Disconnect},
         backlog::Limits,
-        channel::Rules,
-        client::Client,
-        clock::Clock,
-        connection::{Connection, Outgoing},
-        hub::{Hub, MAILBOX, Mail, Mailbox},
-        kind::Kind,
-        queued::Queued,
-        shard::Shard,
+        hub::Hub,
+        test_hub,
         users::Target,
     },
     shutdown::Tasks,
@@ -114,40 +100,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        let config = config::parse(&CONFIG.replace("NAMESPACES", NAMESPACES)).unwrap();
-        let broker = Memory::new(&config.broker, 2, memory::Metrics::default());
-        let rules = config.sites.iter().enumerate().map(|(n, site)| {
-            let rules = token::Rules {
-                life_max: site.tokens.life_max,
-                audience: String::new(),
-                issuer: String::new(),
-            };
-            let keys = Keys::new(rules, [("", SECRET)], None).unwrap();
-            Arc::new(Rules::new(SiteId(n), site, keys))
-        });
-        let (mut mailboxes, mut receivers) = (Vec::new(), Vec::new());
-        for _ in 0..config.realtime.shards {
-            let (mail, mails) = mpsc::channel(MAILBOX);
-            let (control, controls) = mpsc::unbounded_channel();
-            mailboxes.push(Mailbox { mail, control });
-            receivers.push((mails, controls));
-        }
-        let clock = Clock::Since(Instant::now(), 1_000_000);
-        let realtime = Arc::new(config.realtime);
-        let hub = Hub::new(
-            realtime,
-            mailboxes.into(),
-            Arc::new(broker),
-            rules.collect(),
-            clock,
-        );
-        let (hub, tasks, metrics) = (Arc::new(hub), Tasks::new(), Metrics::default());
-        for (number, mailbox) in receivers.into_iter().enumerate() {
-            let shard = Shard::new(number, Arc::clone(&hub), mailbox, metrics.clone());
-            tasks.spawn(shard.run(tasks.clone()));
-        }
-        let leaves = Arc::clone(&hub);
-        tasks.spawn(async move { leaves.announce_leaves().await });
+        let config = CONFIG.replace("NAMESPACES", NAMESPACES);
+        let (hub, tasks, metrics) = test_hub::start(&config, SECRET);
         Self {
             random: Random::new(seed),
             truth: Truth::default(),
@@ -305,14 +259,8 @@ impl World {
 
     async fn come(&mut self) {
         let (site, user) = (self.random.below(2), self.random.pick(USERS));
-        let outgoing = Outgoing::Queued(Queued::new(Kind::Protocol, LIMITS));
-        let place = (SiteId(site), self.hub.next_shard());
-        let kind = (Kind::Protocol, false);
-        let connection = Connection::new(kind, place, outgoing, self.metrics.clone(), None);
-        let connection = Arc::new(connection);
-        let leave = self.hub.leave(&connection);
-        let client = Client::new(Arc::clone(&connection), Arc::clone(&self.hub));
-        client.mail(Mail::Join(connection)).await;
+        let client = test_hub::client(&self.hub, site, LIMITS, &self.metrics).await;
+        let leave = self.hub.leave(&client.connection);
         let mut browser = Browser::new(site, user.to_owned(), client, leave);
         let token = self.token(user, None);
         browser.command("connect", json!({ "token": token })).await;
