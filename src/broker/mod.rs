@@ -14,11 +14,11 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 
 /// A site's number in the configuration; channels of two sites never meet.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SiteId(pub usize);
 
 /// A channel of one site.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ChannelName {
     /// The site that it belongs to.
     pub site: SiteId,

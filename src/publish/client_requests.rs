@@ -92,7 +92,8 @@ pub(super) fn disconnect(body: &[u8]) -> Result<(Target, Disconnect), Error> {
     }
     let reason = close.reason;
     // Clients take a reason that is JSON, or none, for something else than a reason.
-    if reason.is_empty() || reason.len() > REASON_MAX || reason.starts_with('{') {
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&reason).is_ok();
+    if reason.is_empty() || reason.len() > REASON_MAX || is_json {
         return Err(Error::Bad(format!(
             "disconnect.reason: 1 to {REASON_MAX} bytes of text, not JSON"
         )));
@@ -184,6 +185,11 @@ mod tests {
             (0, "bye"),
             (4_000, ""),
             (4_000, "{\"a\":1}"),
+            (4_000, " {}"),
+            (4_000, "[]"),
+            (4_000, "123"),
+            (4_000, "null"),
+            (4_000, "\"bye\""),
             (4_000, &*long),
         ] {
             let close = serde_json::json!({ "code": code, "reason": reason });

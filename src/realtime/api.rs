@@ -13,14 +13,16 @@ use super::{
     client::end_subscription,
     close::Close,
     connection::Connection,
+    credentials::GRACE,
     hub::{Control, Ending, Hub, Origin, Refused, Subscription},
     kind::Kind,
     protocol,
     tally::Tally,
     users::{Full, Target, Users},
 };
-use crate::broker::{
-    Bounds, ChannelName, Draft, HistoryFilter, Position, Publication, Published, SiteId,
+use crate::{
+    auth::token::LEEWAY,
+    broker::{Bounds, ChannelName, Draft, HistoryFilter, Position, Publication, Published, SiteId},
 };
 
 /// How a connection is told that the server's side ends it.
@@ -355,7 +357,9 @@ fn revoke(
     let (Some(users), Some(rules)) = (hub.users(site), hub.rules(site)) else {
         return Ok(Vec::new());
     };
-    let time = (hub.clock.now(), rules.token_life_max);
+    // A token may be as far ahead of our clock, and be renewed as long after its end.
+    let life = rules.token_life_max + LEEWAY + GRACE;
+    let time = (hub.clock.now(), life);
     let revoked = users.revoke(target, channel, time, hub.config.revocations_max);
     revoked.map_err(|Full| Refused::RevocationsFull)
 }

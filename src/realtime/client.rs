@@ -14,6 +14,7 @@ use super::{
     channel::Known,
     close::Close,
     connection::Connection,
+    credentials::GRACE,
     hub::{Control, Ending, Hub, Inquiry, Mail, Origin, Question, Refused, Subscription},
     protocol::{self, ErrorCode, Request, SubscriptionRequest},
 };
@@ -137,6 +138,10 @@ impl Client {
             rules.subscription_token(&subscribe.token, bearer, now)
         });
         let permit = known.permit(Some(identity), token.transpose()?)?;
+        let by_connection = permit.issued.is_some() && permit.expires_at.is_none();
+        if by_connection && now > identity.holds_until() + GRACE.as_secs() {
+            return Err(ErrorCode::TokenExpired);
+        }
         if let Some(end) = permit.expires_at {
             self.expire_subscription(&known.name.name, end)?;
         }

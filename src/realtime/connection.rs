@@ -71,6 +71,8 @@ pub(super) struct Identity {
     issued: AtomicU64,
     /// The Unix second in which the connection ends; 0: never.
     expires_at: AtomicU64,
+    /// The Unix second until which that token holds, whatever became of the connection's end.
+    holds_until: AtomicU64,
 }
 
 /// No slot yet.
@@ -226,6 +228,7 @@ impl Identity {
             info,
             issued: AtomicU64::new(0),
             expires_at: AtomicU64::new(0),
+            holds_until: AtomicU64::new(0),
         }
     }
 
@@ -252,7 +255,14 @@ impl Identity {
     /// Another token of the same user holds from now on.
     pub(super) fn reissue(&self, issued: u64, expires_at: u64) {
         self.issued.store(issued, Ordering::Relaxed);
+        self.holds_until.store(expires_at, Ordering::Relaxed);
         self.expire_at(Some(expires_at));
+    }
+
+    /// The Unix second until which its token holds: what rests on the token ends there, though the
+    /// server's side may let the connection go on. A revocation is not remembered for longer.
+    pub(super) fn holds_until(&self) -> u64 {
+        self.holds_until.load(Ordering::Relaxed)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::auth::token::{self, ConnectionToken};
 
 /// How long after the end of a token its bearer has to bring another: the SDK renews by what we
 /// told it, not by being told.
-const GRACE: Duration = Duration::from_secs(25);
+pub(super) const GRACE: Duration = Duration::from_secs(25);
 
 impl Client {
     /// When [`Client::on_time`] has something to do.

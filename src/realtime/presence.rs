@@ -4,7 +4,7 @@
 //! neither leaves nor joins. It delivers nothing: whoever calls is told what to announce.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -36,8 +36,11 @@ pub(super) struct Presence {
 struct Rooms {
     by_channel: HashMap<ChannelName, Room>,
     /// Those who have lost their connection, by when they will have left.
-    leaving: BTreeMap<(Instant, ClientId), ChannelName>,
+    leaving: BTreeSet<Leaving>,
 }
+
+/// When, who, and of which channel.
+type Leaving = (Instant, ClientId, ChannelName);
 
 #[derive(Debug, Default)]
 struct Room {
@@ -71,7 +74,7 @@ impl Presence {
         if let Some((Some(leaves), client)) = before {
             // Back in time: in its own place, as if it had never been away.
             room.members.remove(&client);
-            rooms.leaving.remove(&(leaves, client));
+            rooms.leaving.remove(&(leaves, client, channel.clone()));
         }
         if room.members.len() >= members_max {
             return None;
@@ -98,9 +101,9 @@ impl Presence {
         if let Some(grace) = grace.filter(|_| !present.member.user.is_empty()) {
             let leaves = Instant::now() + grace;
             present.leaves = Some(leaves);
-            let place = (leaves, client);
-            rooms.leaving.insert(place, channel.clone());
-            if rooms.leaving.first_key_value().map(|(first, _)| *first) == Some(place) {
+            let place = (leaves, client, channel.clone());
+            rooms.leaving.insert(place.clone());
+            if rooms.leaving.first() == Some(&place) {
                 self.changed.notify_one();
             }
             return None;
@@ -115,14 +118,14 @@ impl Presence {
     /// Waits until someone's time is over, and tells who it was. Cancel safe.
     pub(super) async fn next_left(&self) -> (ChannelName, Member) {
         loop {
-            let first = self.lock().leaving.first_key_value().map(|(f, _)| *f);
+            let first = self.lock().leaving.first().map(|(due, _, _)| *due);
             match first {
-                Some((due, client)) if due <= Instant::now() => {
-                    if let Some(left) = self.remove_due(due, client) {
+                Some(due) if due <= Instant::now() => {
+                    if let Some(left) = self.remove_first() {
                         return left;
                     }
                 }
-                Some((due, _)) => {
+                Some(due) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(due) => {}
                         () = self.changed.notified() => {}
@@ -133,10 +136,15 @@ impl Presence {
         }
     }
 
-    fn remove_due(&self, due: Instant, client: ClientId) -> Option<(ChannelName, Member)> {
+    /// Takes out who is the first to have left, if its time is over.
+    fn remove_first(&self) -> Option<(ChannelName, Member)> {
         let mut guard = self.lock();
         let rooms = &mut *guard;
-        let channel = rooms.leaving.remove(&(due, client))?;
+        let due = rooms.leaving.first().map(|(due, _, _)| *due)?;
+        if due > Instant::now() {
+            return None;
+        }
+        let (_, client, channel) = rooms.leaving.pop_first()?;
         let room = rooms.by_channel.get_mut(&channel)?;
         let gone = room.members.remove(&client)?;
         if room.members.is_empty() {

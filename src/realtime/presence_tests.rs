@@ -50,6 +50,24 @@ async fn who_does_not_come_back_has_left_at_the_end_of_the_grace_period() {
     assert!(presence.lock().by_channel.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_was_in_several_channels_leaves_each_of_them() {
+    let presence = Presence::default();
+    let seven = member("7");
+    let other = ChannelName {
+        name: "edit:27".into(),
+        ..channel()
+    };
+    for room in [channel(), other] {
+        presence.join(&room, seven.clone(), 9);
+        presence.leave(&room, seven.client, GRACE);
+    }
+    let left = [presence.next_left().await, presence.next_left().await];
+    let names = left.map(|(room, _)| room.name);
+    assert_eq!(names.map(|name| name.to_string()), ["edit:26", "edit:27"]);
+    assert!(presence.is_empty());
+}
+
 #[test]
 fn who_leaves_of_its_own_will_or_has_no_name_leaves_at_once() {
     let presence = Presence::default();

@@ -1,10 +1,10 @@
 //! What may still leave once a channel was revoked: nothing that tells of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::advance};
 
 use super::{
     Metrics,
@@ -123,6 +123,12 @@ impl World {
 
     async fn unsubscribe(&self, target: &Target) {
         unsubscribe((&self.hub, SITE), target, ROOM).await.unwrap();
+    }
+
+    /// Has revocations forgotten whose time is over.
+    fn forget(&self) {
+        let users = self.hub.users(SITE).unwrap();
+        users.revocations(self.hub.clock.now());
     }
 
     /// As the publish API has connections follow a channel.
@@ -249,4 +255,48 @@ async fn a_subscription_ahead_of_its_connect_reply_ends_with_its_revocation() {
         assert!(!said.contains("\"subscribe\":{"), "{target:?}: {said}");
         assert_eq!(world.metrics.subscriptions.get(), 0, "{target:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_outlasts_the_grace_of_a_token_that_was_issued_before_it() {
+    let mut world = world();
+    let mut client = world.subscriber().await;
+    world.unsubscribe(&seven()).await;
+    settle().await;
+    // The token has ended; the connection waits for another.
+    advance(Duration::from_secs(3_615)).await;
+    world.forget();
+    told(&client);
+    let body = json!({ "channel": ROOM });
+    world.command(&mut client, "subscribe", body).await;
+    settle().await;
+    let said = told(&client);
+    assert!(said.contains("\"code\":103"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_outlives_its_token_is_let_in_nowhere_by_it() {
+    let mut world = world();
+    let mut client = world.subscriber().await;
+    world.unsubscribe(&seven()).await;
+    client.connection.identity().unwrap().expire_at(None);
+    // No revocation is remembered for so long.
+    advance(Duration::from_secs(2 * 3_600)).await;
+    client.on_time();
+    world.forget();
+    settle().await;
+    told(&client);
+    let body = json!({ "channel": ROOM });
+    world.command(&mut client, "subscribe", body.clone()).await;
+    settle().await;
+    let said = told(&client);
+    assert!(said.contains("\"code\":109"), "{said}");
+    let token = world.token(json!({}));
+    world
+        .command(&mut client, "refresh", json!({ "token": token }))
+        .await;
+    world.command(&mut client, "subscribe", body).await;
+    settle().await;
+    let said = told(&client);
+    assert!(said.contains("\"subscribe\":{"), "{said}");
 }

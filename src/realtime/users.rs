@@ -5,7 +5,7 @@
 //! found by the revocation or sees it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -45,12 +45,13 @@ struct State {
     clients: HashMap<ClientId, Weak<Connection>>,
     users: HashMap<Arc<str>, Vec<ClientId>>,
     revocations: HashMap<Revoked, Revocation>,
-    /// Revocations by the Unix second at which no token can be left that they hold against.
-    ends: BTreeMap<u64, Vec<Revoked>>,
+    /// Each revocation once, by the Unix second at which no token can be left that it holds
+    /// against.
+    ends: BTreeSet<(u64, Revoked)>,
 }
 
 /// What was revoked.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 enum Revoked {
     User(Box<str>),
     Session(Box<str>),
@@ -230,8 +231,8 @@ impl State {
         (now, life): (u64, Duration),
         revocations_max: usize,
     ) -> Result<(), Full> {
-        let known = self.revocations.contains_key(&revoked);
-        if !known && self.revocations.len() >= revocations_max {
+        let known = self.revocations.get(&revoked).map(|known| known.ends);
+        if known.is_none() && self.revocations.len() >= revocations_max {
             return Err(Full);
         }
         let until = match revoked {
@@ -240,22 +241,21 @@ impl State {
             Revoked::Session(_) | Revoked::SessionOfChannel(..) => u64::MAX,
         };
         let ends = now.saturating_add(life.as_secs()).saturating_add(1);
-        self.ends.entry(ends).or_default().push(revoked.clone());
+        if let Some(before) = known {
+            self.ends.remove(&(before, revoked.clone()));
+        }
+        self.ends.insert((ends, revoked.clone()));
         self.revocations.insert(revoked, Revocation { until, ends });
         Ok(())
     }
 
     fn expire(&mut self, now: u64) {
-        while let Some(first) = self.ends.first_entry() {
-            if *first.key() > now {
+        while let Some((ends, _)) = self.ends.first() {
+            if *ends > now {
                 return;
             }
-            let (end, revoked) = first.remove_entry();
-            for revoked in revoked {
-                let ended = |revocation: &Revocation| revocation.ends <= end;
-                if self.revocations.get(&revoked).is_some_and(ended) {
-                    self.revocations.remove(&revoked);
-                }
+            if let Some((_, revoked)) = self.ends.pop_first() {
+                self.revocations.remove(&revoked);
             }
         }
     }
@@ -312,5 +312,29 @@ impl Identity {
             sid: self.sid.as_deref(),
             issued: self.issued(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_that_is_repeated_takes_the_memory_of_one_and_lasts_from_the_last_time() {
+        let users = Users::default();
+        let target = Target {
+            user: Some("7".into()),
+            ..Target::default()
+        };
+        let life = Duration::from_secs(100);
+        for now in 1_000..1_050 {
+            users.revoke(&target, None, (now, life), 10).unwrap();
+        }
+        let state = users.lock();
+        assert_eq!((state.revocations.len(), state.ends.len()), (1, 1));
+        drop(state);
+        assert_eq!(users.revocations(1_149), 1);
+        assert_eq!(users.revocations(1_150), 0);
+        assert!(users.lock().ends.is_empty());
     }
 }
