@@ -142,6 +142,7 @@ impl Server {
             file: file.to_owned(),
             started: loaded.clone(),
             current: loaded.clone(),
+            sites: config.sites.clone(),
             holders: Holders {
                 certificates,
                 publisher,

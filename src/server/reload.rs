@@ -68,6 +68,8 @@ pub(super) struct Reload {
     pub(super) started: Loaded,
     /// The last one that was applied.
     pub(super) current: Loaded,
+    /// The sites as they are now, in the order of the start.
+    pub(super) sites: Vec<Site>,
     pub(super) holders: Holders,
     pub(super) metrics: Metrics,
 }
@@ -131,20 +133,17 @@ impl Reload {
 
     fn apply(&mut self, new: Loaded) -> Reloaded {
         let reloaded = compare(&self.started, &self.current, &new);
-        let sites: Vec<Site> = self
-            .started
-            .config
-            .sites
-            .iter()
-            .map(|started| in_force(started, &self.current.config, &new.config))
-            .collect();
+        let sites = &mut self.sites;
+        for site in sites.iter_mut() {
+            take_over(site, &new.config);
+        }
         let keys = sites.iter().map(|site| Ok((site, tokens::keys(site)?)));
         match keys.collect::<Result<Vec<_>, tokens::Error>>() {
             Ok(sites) => self.holders.realtime.reload(sites),
             Err(error) => tracing::error!(fault = chain(&error), "the token keys were not taken"),
         }
         let publisher = self.holders.publisher.as_ref();
-        if let Some(Err(error)) = publisher.map(|publisher| publisher.reload(&sites)) {
+        if let Some(Err(error)) = publisher.map(|publisher| publisher.reload(sites)) {
             tracing::error!(%error, "the publish keys were not taken");
         }
         if let Err(fault) = self.holders.filter.set(&new.config.log.filter) {
@@ -223,14 +222,15 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-/// The site `started` as it is to be from now on: what can change from `new`, or from before
-/// where the file names the site no more, the rest as the process began.
-fn in_force(started: &Site, current: &Config, new: &Config) -> Site {
-    let known = find(new, &started.name).or_else(|| find(current, &started.name));
-    Site {
-        hosts: started.hosts.clone(),
-        backend: started.backend.clone(),
-        ..known.unwrap_or(started).clone()
+/// Has `site` be as `new` says, as far as it can change while the process runs. Where the file
+/// names it no more, it stays as it is.
+fn take_over(site: &mut Site, new: &Config) {
+    if let Some(named) = find(new, &site.name) {
+        *site = Site {
+            hosts: std::mem::take(&mut site.hosts),
+            backend: site.backend.clone(),
+            ..named.clone()
+        };
     }
 }
 

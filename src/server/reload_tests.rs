@@ -93,12 +93,23 @@ fn sites_keep_their_places_and_what_no_reload_reaches() {
     let started = loaded(&format!("{LISTENER}{BLOG}{}{shop}", key(1)));
     let changed = BLOG.replace("blog.test", "www.blog.test");
     let new = loaded(&format!("{LISTENER}{shop}{changed}{}", key(2)));
-    let sites = started.config.sites.iter();
-    let sites: Vec<Site> = sites
-        .map(|site| in_force(site, &started.config, &new.config))
-        .collect();
+    let mut sites = started.config.sites;
+    for site in &mut sites {
+        take_over(site, &new.config);
+    }
     assert_eq!(sites[0].name, "blog");
     assert_eq!(sites[0].hosts, ["blog.test"]);
     assert_eq!(sites[0].publish_keys, new.config.sites[1].publish_keys);
     assert_eq!(sites[1].name, "shop");
+}
+
+#[test]
+fn a_site_that_the_file_names_no_more_keeps_the_keys_that_it_had_last() {
+    let keys = |n| loaded(&format!("{LISTENER}{BLOG}{}", key(n))).config;
+    let gone = loaded(&format!("{LISTENER}{}", BLOG.replace("blog", "shop"))).config;
+    let mut site = keys(1).sites.remove(0);
+    for new in [keys(2), gone.clone(), gone] {
+        take_over(&mut site, &new);
+    }
+    assert_eq!(site.publish_keys, keys(2).sites[0].publish_keys);
 }
