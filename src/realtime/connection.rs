@@ -203,6 +203,11 @@ impl Connection {
         }
     }
 
+    /// The limit with the key `limit` was reached.
+    pub(super) fn limited(&self, limit: &'static str) {
+        self.metrics.limited(limit);
+    }
+
     pub(super) fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
     }

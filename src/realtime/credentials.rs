@@ -163,6 +163,7 @@ impl Client {
         let end = self.instant(end) + GRACE;
         self.subscriptions.retain(|(_, known)| known != channel);
         if self.subscriptions.len() >= self.hub.config.channels_per_connection_max {
+            self.connection.limited("channels_per_connection_max");
             return Err(ErrorCode::LimitExceeded);
         }
         self.subscriptions.push((end, Arc::clone(channel)));

@@ -300,3 +300,28 @@ async fn a_connection_that_outlives_its_token_is_let_in_nowhere_by_it() {
     let said = told(&client);
     assert!(said.contains("\"subscribe\":{"), "{said}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_refused_subscription_does_not_end_one_that_the_server_made() {
+    let mut world = world();
+    let mut client = world.subscriber().await;
+    let body = json!({ "channel": ROOM });
+    world.command(&mut client, "unsubscribe", body).await;
+    settle().await;
+    world.subscribe(&client);
+    settle().await;
+    let now = world.hub.clock.now();
+    let token = world.token(json!({ "channel": ROOM, "exp": now + 60 }));
+    let body = json!({ "channel": ROOM, "token": token });
+    world.command(&mut client, "subscribe", body).await;
+    settle().await;
+    assert!(told(&client).contains("\"code\":105"), "it follows already");
+    advance(Duration::from_secs(100)).await;
+    client.on_time();
+    settle().await;
+    world.publish("\"still\"").await;
+    settle().await;
+    let said = told(&client);
+    assert!(!said.contains("\"code\":2501"), "{said}");
+    assert!(said.contains("still"), "{said}");
+}

@@ -102,6 +102,8 @@ pub(super) struct Member {
     pub(super) last: u64,
     /// Whether it is told who comes and goes.
     pub(super) join_leave: bool,
+    /// Whether it rests on a token of its own, and ends with it.
+    pub(super) expires: bool,
 }
 
 impl Shard {

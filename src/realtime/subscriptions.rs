@@ -204,6 +204,7 @@ impl Shard {
             browser: slot,
             last: position.offset,
             join_leave: wish.join_leave && wish.namespace.join_leave,
+            expires: wish.ttl.is_some(),
         });
         self.metrics.subscriptions.inc();
         Some(Follows {
@@ -275,6 +276,16 @@ impl Shard {
         self.say(slot, &protocol::unsubscribed(id));
     }
 
+    fn expires(&self, slot: usize, name: &str) -> bool {
+        let follows = self.browsers.get(slot).map(|browser| &browser.follows);
+        follows.into_iter().flatten().any(|follows| {
+            let channel = self.channels.get(follows.channel);
+            let named = channel.filter(|channel| *channel.name.name == *name);
+            let member = named.and_then(|channel| channel.members.get(follows.member));
+            member.is_some_and(|member| member.expires)
+        })
+    }
+
     /// Whether there was one.
     fn end_subscription(&mut self, slot: usize, connection: &Connection, name: &str) -> bool {
         let Some(browser) = self.browsers.get_mut(slot) else {
@@ -317,10 +328,11 @@ impl Shard {
     }
 
     /// A subscription was not renewed. What waits still comes: the client had a right to it, and
-    /// subscribes again.
+    /// subscribes again. One that rests on no token of its own goes on: the end was that of
+    /// another, which may have been refused.
     pub(super) fn on_expired(&mut self, connection: &Arc<Connection>, name: &str) {
         let slot = connection.slot.load(Ordering::Relaxed);
-        if self.end_subscription(slot, connection, name) {
+        if self.expires(slot, name) && self.end_subscription(slot, connection, name) {
             self.say(slot, &protocol::unsubscribe_push(name, 2501, "expired"));
         }
     }
