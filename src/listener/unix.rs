@@ -149,6 +149,8 @@ impl Listener {
             source,
         };
         let socket = bind(&address).map_err(failed)?;
+        // At once: who probes it meanwhile would take it for what a dead process left.
+        socket.listen(BACKLOG).map_err(failed)?;
         let file = File::of(path).map_err(failed)?;
         if let (Some(gid), Some(group)) = (gid, group) {
             lchown(path, None, Some(gid)).map_err(|source| Error::Group {
@@ -159,7 +161,6 @@ impl Listener {
         }
         // The mode that it was born with went through the umask.
         fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
-        socket.listen(BACKLOG).map_err(failed)?;
         let socket = UnixListener::from_std(socket.into()).map_err(failed)?;
         let group = group.map(str::to_owned);
         Ok(Self {

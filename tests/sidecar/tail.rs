@@ -20,6 +20,7 @@ use crate::harness::{
     directory,
     program::{Running, run},
     sidecar::{Sidecar, Site},
+    token::{site, token},
     until,
 };
 
@@ -214,4 +215,26 @@ async fn a_certificate_that_is_not_trusted_ends_it() {
     let own = sidecar.pairs[0].certificate.to_str().unwrap();
     let _tail = start(&sidecar, &["site", "--ca", own]);
     subscribed(&sidecar, 1).await;
+}
+
+#[tokio::test]
+async fn what_the_token_itself_subscribes_to_is_followed_through_a_cut_as_well() {
+    let sidecar = Sidecar::builder().site(site("")).start().await;
+    let way = Way::to(sidecar.port).await;
+    let url = format!("wss://localhost:{}/realtime", way.port);
+    let token = token(json!({ "sub": "7", "channels": ["edit:26"] }));
+    let arguments = ["edit:26", "site", "--url", &url, "--token", &token];
+    let tail = start(&sidecar, &arguments);
+    subscribed(&sidecar, 2).await;
+    let publisher = sidecar.publisher();
+    publisher.publish("edit:26", &json!("a")).await;
+    publisher.publish("site", &json!("b")).await;
+    lines(&tail, 2).await;
+    way.cut();
+    subscribed(&sidecar, 0).await;
+    publisher.publish("edit:26", &json!("c")).await;
+    way.mend();
+    let told = lines(&tail, 3).await;
+    assert!(told[2].ends_with("edit:26  2  \"c\""), "{told:?}");
+    assert!(!tail.stderr().contains("gap"), "{}", tail.stderr());
 }

@@ -1,7 +1,7 @@
 //! Centrifugal's client protocol in JSON, as a client reads it. Fields that are not needed are
 //! passed over.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 pub(super) struct Message<'a> {
     pub(super) id: u32,
     pub(super) error: Option<Refusal>,
-    pub(super) connect: Option<Connected>,
+    #[serde(borrow)]
+    pub(super) connect: Option<Connected<'a>>,
     #[serde(borrow)]
     pub(super) subscribe: Option<Subscribed<'a>>,
     #[serde(borrow)]
@@ -31,11 +32,14 @@ pub(super) struct Refusal {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Connected {
+pub(super) struct Connected<'a> {
     /// Seconds between two pings of the server.
     pub(super) ping: u64,
     /// Whether it wants an answer to each.
     pub(super) pong: bool,
+    /// What the token subscribes the connection to.
+    #[serde(borrow)]
+    pub(super) subs: BTreeMap<Cow<'a, str>, Subscribed<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -142,7 +142,7 @@ async fn follow(
     let mut was_connected = false;
     let mut wait = BACKOFF.0;
     loop {
-        let session = Session::open(target, token).await;
+        let session = Session::open(target, token, followed, printer).await;
         let end = match session {
             Ok(session) => {
                 if was_connected {

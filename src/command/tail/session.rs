@@ -2,11 +2,11 @@
 //!
 //! Whether to come back is decided by how it ended.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use fastwebsockets::{Frame, OpCode, Payload};
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::{task::unconstrained, time::timeout};
 
 use super::{
     super::note,
@@ -48,24 +48,36 @@ pub(super) struct Session {
     socket: Socket,
     silence_max: Duration,
     pong: bool,
+    /// What came with the reply to the connect command.
+    first: Vec<u8>,
+    /// Channels that the token subscribed us to.
+    served: Vec<String>,
 }
 
 impl Session {
-    /// Connects to `target` with `token`.
-    pub(super) async fn open(target: &Target, token: &str) -> Result<Self, End> {
+    /// Connects to `target` with `token`, which may subscribe us to some of `followed`.
+    pub(super) async fn open(
+        target: &Target,
+        token: &str,
+        followed: &mut [Followed],
+        printer: &Printer,
+    ) -> Result<Self, End> {
         let mut session = Self {
             socket: socket::open(target).await?,
             silence_max: REPLY_TIMEOUT,
             pong: true,
+            first: Vec::new(),
+            served: Vec::new(),
         };
         let mut connect = json!({ "name": "sidewire-tail", "version": env!("CARGO_PKG_VERSION") });
         if let (false, Some(connect)) = (token.is_empty(), connect.as_object_mut()) {
             connect.insert("token".into(), token.into());
+            connect.insert("subs".into(), positions(followed));
         }
         let command = json!({ "id": 1, "connect": connect });
         session.say(&command.to_string()).await?;
-        let frame = session.frame().await?;
-        let Some(Ok(reply)) = messages(&frame).next() else {
+        session.first = session.frame().await?;
+        let Some(Ok(reply)) = messages(&session.first).next() else {
             return Err(End::Refused("the reply to connect is no JSON".into()));
         };
         if let Some(error) = reply.error {
@@ -76,30 +88,46 @@ impl Session {
             session.silence_max = Duration::from_secs(connected.ping) + PING_LATE;
         }
         session.pong = connected.pong;
+        for known in followed {
+            if let Some(subscribed) = connected.subs.get(known.channel.as_str()) {
+                subscribed.taken(known, printer)?;
+                session.served.push(known.channel.clone());
+            }
+        }
         Ok(session)
     }
 
     /// Follows the channels, from their positions where they have one, until the end.
     pub(super) async fn follow(mut self, followed: &mut [Followed], printer: &Printer) -> End {
-        for n in 0..followed.len() {
-            if let Err(end) = self.subscribe(followed, n).await {
-                return end;
-            }
+        match self.take_all(followed, printer).await {
+            Ok(never) => match never {},
+            Err(end) => end,
         }
+    }
+
+    async fn take_all(
+        &mut self,
+        followed: &mut [Followed],
+        printer: &Printer,
+    ) -> Result<Infallible, End> {
+        let is_served = |known: &Followed| self.served.contains(&known.channel);
+        let open: Vec<usize> = (0..followed.len())
+            .filter(|n| !followed.get(*n).is_some_and(is_served))
+            .collect();
+        for n in open {
+            self.subscribe(followed, n).await?;
+        }
+        let mut frame = std::mem::take(&mut self.first);
+        // The reply to the connect command was taken.
+        let mut taken = 1;
         loop {
-            let frame = match self.frame().await {
-                Ok(frame) => frame,
-                Err(end) => return end,
-            };
-            for message in messages(&frame) {
-                let taken = match message {
-                    Ok(message) => self.take(&message, followed, printer).await,
-                    Err(error) => Err(End::Lost(format!("what came is no JSON: {error}"))),
-                };
-                if let Err(end) = taken {
-                    return end;
-                }
+            for message in messages(&frame).skip(taken) {
+                let message =
+                    message.map_err(|error| End::Lost(format!("what came is no JSON: {error}")))?;
+                self.take(&message, followed, printer).await?;
             }
+            frame = self.frame().await?;
+            taken = 0;
         }
     }
 
@@ -177,6 +205,11 @@ impl Session {
                 let words = format!("channel {channel} was ended: {message} (code {code})");
                 return Err(End::Refused(words));
             }
+            if self.served.iter().any(|served| *served == push.channel) {
+                // The token subscribes to it, with the next connection.
+                let channel = &push.channel;
+                return Err(End::Lost(format!("channel {channel} has to begin anew")));
+            }
             return self.subscribe(followed, n).await;
         }
         let (Some(publication), Some(known)) = (&push.publication, followed.get_mut(n)) else {
@@ -191,7 +224,8 @@ impl Session {
     async fn say(&mut self, message: &str) -> Result<(), End> {
         let payload = Payload::Owned(message.as_bytes().to_vec());
         let written = self.socket.write_frame(Frame::text(payload));
-        match timeout(WRITE_TIMEOUT, written).await {
+        // Never put off by the runtime halfway: nothing else would flush what TLS holds by then.
+        match timeout(WRITE_TIMEOUT, unconstrained(written)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::Lost(format!("the connection broke: {error}"))),
             Err(_) => Err(End::Lost("the other side takes nothing".into())),
@@ -260,6 +294,16 @@ const fn printed(is_read: bool) -> Result<(), End> {
     } else {
         Err(End::NobodyReads)
     }
+}
+
+/// From where each channel is to go on, as a connect command says it.
+fn positions(followed: &[Followed]) -> Value {
+    let known = followed.iter().filter_map(|known| {
+        let Position { offset, epoch } = known.position.as_ref()?;
+        let since = json!({ "recover": true, "offset": offset, "epoch": epoch });
+        Some((known.channel.clone(), since))
+    });
+    Value::Object(known.collect())
 }
 
 fn tell_gap(known: &Followed) {
