@@ -86,7 +86,12 @@ pub async fn run(arguments: Arguments) -> Result<(), Failed> {
     let offset = result.get("offset").and_then(Value::as_u64);
     let epoch = result.get("epoch").and_then(Value::as_str);
     let channel = &arguments.channel;
+    let outdated = result.get("outdated").and_then(Value::as_bool);
     say(&match (offset, epoch) {
+        (Some(offset), Some(epoch)) if outdated == Some(true) => format!(
+            "{channel}: left out, since this version or a newer one is published already; \
+             offset {offset}, epoch {epoch}"
+        ),
         (Some(offset), Some(epoch)) => format!("{channel}: offset {offset}, epoch {epoch}"),
         // It has no place in the channel.
         _ => format!("{channel}: sent to whoever follows it now, kept for nobody"),

@@ -25,6 +25,8 @@ pub struct Publish {
     pub ids_max: usize,
     /// Bytes of their replies together.
     pub replies_max: Bytes,
+    /// Bytes of one reply.
+    pub reply_max: Bytes,
     /// Idempotency keys of publications that are remembered, for 5 minutes each.
     pub idempotency_keys_max: usize,
     /// From the first byte of a request to its last, and between two requests.
@@ -70,6 +72,11 @@ impl Publish {
             Bytes(64 << 20),
             Bytes(1 << 20)..=Bytes(1 << 40),
         );
+        let reply_max = section.within(
+            "reply_max",
+            Bytes(8 << 20),
+            Bytes(64 << 10)..=Bytes(1 << 30),
+        );
         let idempotency_keys_max = section.count("idempotency_keys_max", 100_000, 1..=100_000_000);
         let read_timeout = section.within("read_timeout", seconds(30), seconds(1)..=seconds(3_600));
         let peer_uids = section.or("peer_uids", Vec::new());
@@ -84,6 +91,7 @@ impl Publish {
             timestamp_window,
             ids_max,
             replies_max,
+            reply_max,
             idempotency_keys_max,
             read_timeout,
             peer_uids,

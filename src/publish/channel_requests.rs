@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::{error::Error, method::read};
-use crate::broker::{HistoryFilter, Since};
+use crate::{
+    auth::object::Object,
+    broker::{HistoryFilter, Since},
+};
 
 /// Longest pattern of `channels`.
 const PATTERN_MAX: usize = 255;
@@ -22,7 +25,7 @@ struct History {
     channel: String,
     #[serde(default)]
     limit: i64,
-    since: Option<From>,
+    since: Option<Object<From>>,
     #[serde(default)]
     reverse: bool,
 }
@@ -61,7 +64,7 @@ pub(super) fn history(body: &[u8]) -> Result<(String, HistoryFilter), Error> {
             return Err(Error::Bad(expected.into()));
         }
     };
-    let since = request.since.map(|from| Since {
+    let since = request.since.map(|Object(from)| Since {
         offset: from.offset,
         epoch: (!from.epoch.is_empty()).then(|| from.epoch.into()),
     });

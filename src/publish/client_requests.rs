@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::{error::Error, method::read};
-use crate::realtime::{Disconnect, Expiry, Target};
+use crate::{
+    auth::object::Object,
+    realtime::{Disconnect, Expiry, Target},
+};
 
 /// The codes that a client may be closed with: the protocol's own and those of applications.
 const CODES: std::ops::RangeInclusive<u16> = 3_000..=4_999;
@@ -25,7 +28,7 @@ struct Body {
     #[serde(default)]
     session: String,
     // Of disconnect.
-    disconnect: Option<Close>,
+    disconnect: Option<Object<Close>>,
     #[serde(default)]
     whitelist: Vec<String>,
     // Of refresh.
@@ -80,7 +83,7 @@ pub(super) fn subscribe(body: &[u8]) -> Result<(Target, String), Error> {
 /// The body of `disconnect`, with the code and the reason that the client is told.
 pub(super) fn disconnect(body: &[u8]) -> Result<(Target, Disconnect), Error> {
     let (target, body) = target(body, Takes::Disconnect)?;
-    let Some(close) = body.disconnect else {
+    let Some(Object(close)) = body.disconnect else {
         return Ok((target, Disconnect::default()));
     };
     if !CODES.contains(&close.code) {
@@ -235,6 +238,7 @@ mod tests {
             "{\"channel\":\"post:26\"}",
             "{\"user\":\"\",\"channel\":\"post:26\"}",
             "{\"user\":7,\"channel\":\"post:26\"}",
+            "{\"user\":\"7\",\"disconnect\":[4001,\"bye\"]}",
             "{\"user\":\"7\",\"session\":\"s\",\"channel\":\"post:26\"}",
             "{\"user\":\"7\",\"whitelist\":[\"c\"],\"channel\":\"post:26\"}",
             "{\"user\":\"7\",\"everyone\":true,\"channel\":\"post:26\"}",

@@ -66,6 +66,9 @@ pub enum Error {
     /// The data of a publication is longer than `publish.data_max`.
     #[error("data too large: publish.data_max is {0} bytes")]
     DataTooLarge(u64),
+    /// The reply would be longer than `publish.reply_max`.
+    #[error("the reply would be longer than publish.reply_max, {0} bytes: ask for less at once")]
+    ReplyTooLarge(u64),
     /// No namespace of the site has the channel's prefix.
     #[error("unknown channel")]
     UnknownChannel,
@@ -116,6 +119,7 @@ impl Error {
             Self::NotAvailable => (StatusCode::BAD_REQUEST, 108),
             Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
             Self::RevocationsFull => (StatusCode::SERVICE_UNAVAILABLE, 1014),
+            Self::ReplyTooLarge(_) => (StatusCode::BAD_REQUEST, 1015),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
         }
@@ -156,6 +160,7 @@ impl Error {
             Self::TooLarge(_) => "too_large",
             Self::Incomplete => "incomplete",
             Self::Bad(_) => "bad",
+            Self::ReplyTooLarge(_) => "reply_too_large",
             Self::DataTooLarge(_) => "data_too_large",
             Self::UnknownChannel => "unknown_channel",
             Self::UnknownMethod => "unknown_method",

@@ -11,7 +11,11 @@ use serde_json::{
 };
 
 use super::{
-    channel_replies, channel_requests, client_requests, error::Error, message::Message,
+    Metrics,
+    batch::{Batch, Command},
+    channel_replies, channel_requests, client_requests,
+    error::Error,
+    message::Message,
     scope::Scope,
 };
 use crate::{
@@ -27,6 +31,8 @@ pub const API_LEVEL: u32 = 1;
 pub(super) struct Limits {
     pub(super) data: u64,
     pub(super) batch: usize,
+    /// Bytes of one reply.
+    pub(super) reply: u64,
 }
 
 /// A method of the API.
@@ -45,16 +51,6 @@ pub(super) enum Method {
     HistoryRemove,
     Channels,
     Info,
-}
-
-/// Commands are read one by one, so that a faulty one fails alone.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Batch {
-    commands: Vec<Box<RawValue>>,
-    /// Order is worth more here.
-    #[serde(rename = "parallel")]
-    _parallel: Option<bool>,
 }
 
 /// JSON as it is sent.
@@ -87,6 +83,29 @@ impl Method {
         all.find(|method| method.name() == name).copied()
     }
 
+    /// Whether it changes nothing: asked again, it is answered anew.
+    pub(super) const fn only_reads(self) -> bool {
+        match self {
+            Self::Presence | Self::PresenceStats | Self::History | Self::Channels | Self::Info => {
+                true
+            }
+            Self::Publish
+            | Self::Broadcast
+            | Self::Batch
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Disconnect
+            | Self::Refresh
+            | Self::HistoryRemove => false,
+        }
+    }
+
+    /// Whether it takes rights away: never put off for want of memory, and harmless when it is
+    /// done twice.
+    pub(super) const fn revokes(self) -> bool {
+        matches!(self, Self::Unsubscribe | Self::Disconnect)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Publish => "publish",
@@ -113,6 +132,7 @@ pub(super) struct Commands {
     pub(super) site: SiteId,
     pub(super) scope: std::sync::Arc<Scope>,
     pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
 }
 
 impl Commands {
@@ -126,8 +146,23 @@ impl Commands {
         if method == Method::Batch {
             return self.batch(read(body)?).await;
         }
-        let result = self.result(method, body).await?;
+        let result = self.bounded(method, body, 0).await?;
         Ok(write(&HashMap::from([("result", result)])))
+    }
+
+    /// The result of `method`, where the reply has `used` bytes already. What was done is told
+    /// even when that is too much; what only reads is refused then.
+    async fn bounded(&self, method: Method, body: &[u8], used: u64) -> Result<Json, Error> {
+        let most = self.limits.reply;
+        if used >= most {
+            return Err(Error::ReplyTooLarge(most));
+        }
+        let result = self.result(method, body).await?;
+        let bytes = used.saturating_add(result.get().len() as u64);
+        if method.only_reads() && bytes > most {
+            return Err(Error::ReplyTooLarge(most));
+        }
+        Ok(result)
     }
 
     /// Carries `method` out, alone or as a command of a batch.
@@ -232,10 +267,12 @@ impl Commands {
         let draft = message.draft(self.limits.data)?;
         let mut responses = Vec::with_capacity(channels.len());
         for channel in &channels {
-            responses.push(match self.order(channel, draft.clone()).await {
-                Ok(result) => HashMap::from([("result", result)]),
-                Err(error) => failed(&error),
-            });
+            responses.push(HashMap::from([
+                match self.order(channel, draft.clone()).await {
+                    Ok(result) => ("result", result),
+                    Err(error) => self.failed(&error),
+                },
+            ]));
         }
         Ok(write(&HashMap::from([("responses", responses)])))
     }
@@ -256,31 +293,33 @@ impl Commands {
             )));
         }
         let mut replies = Vec::with_capacity(batch.commands.len());
+        let mut used = 0_u64;
         for command in batch.commands {
-            replies.push(match self.command(command.get()).await {
-                Ok((method, result)) => HashMap::from([(method.name(), result)]),
-                Err(error) => failed(&error),
-            });
+            let (name, result) = match self.command(command.get(), used).await {
+                Ok((method, result)) => (method.name(), result),
+                Err(error) => self.failed(&error),
+            };
+            used = used.saturating_add(result.get().len() as u64);
+            replies.push(HashMap::from([(name, result)]));
         }
         Ok(write(&HashMap::from([("replies", replies)])))
     }
 
-    async fn command(&self, command: &str) -> Result<(Method, Json), Error> {
-        let command: HashMap<String, Box<RawValue>> = read(command.as_bytes())?;
-        let mut entries = command.into_iter();
-        let (Some((name, body)), None) = (entries.next(), entries.next()) else {
-            return Err(Error::Bad("a command is an object with one method".into()));
-        };
+    async fn command(&self, command: &str, used: u64) -> Result<(Method, Json), Error> {
+        let Command(name, body) = read(command.as_bytes())?;
         let method = Method::named(&name).filter(|method| *method != Method::Batch);
         let method = method.ok_or(Error::UnknownMethod)?;
         self.scope.allows(method)?;
-        let result = self.result(method, body.get().as_bytes()).await?;
+        let result = self.bounded(method, body.get().as_bytes(), used).await?;
         Ok((method, result))
     }
-}
 
-fn failed(error: &Error) -> HashMap<&'static str, Json> {
-    HashMap::from([("error", write(&error.json()))])
+    /// What stands in the place of a command that was refused, which is counted like a request.
+    fn failed(&self, error: &Error) -> (&'static str, Json) {
+        self.metrics.refused(error.label());
+        tracing::debug!(%error, "a command of a publish request was refused");
+        ("error", write(&error.json()))
+    }
 }
 
 /// Where a channel stands, but for what took no place in it.
@@ -288,8 +327,15 @@ fn position(published: Published, skipped: bool) -> Json {
     if skipped {
         return write(&json!({}));
     }
-    let position = published.position;
-    write(&json!({ "offset": position.offset, "epoch": position.epoch.to_string() }))
+    let (offset, epoch) = (
+        published.position.offset,
+        published.position.epoch.to_string(),
+    );
+    write(&match published.outdated {
+        // Nobody was sent it.
+        true => json!({ "offset": offset, "epoch": epoch, "outdated": true }),
+        false => json!({ "offset": offset, "epoch": epoch }),
+    })
 }
 
 /// A body, which must be one JSON object.

@@ -3,6 +3,7 @@
 //! `POST /api/METHOD` over HTTP/1.1. Every request is signed; its id makes it safe to repeat. What
 //! a channel is and who follows it is the work of `realtime` and `broker`.
 
+mod batch;
 mod channel_replies;
 mod channel_requests;
 mod client_requests;
@@ -35,7 +36,7 @@ use prometheus_client::{
 use replies::{Replies, Reply, Room, Turn};
 pub use request::{SitesChanged, Verified, Verifier};
 use serde_json::value::RawValue;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{net::UnixStream, sync::watch, time::timeout};
 
 use crate::{config, realtime::Realtime, shutdown::Tasks};
 
@@ -114,6 +115,13 @@ impl Metrics {
             metrics.seconds.clone(),
         );
         metrics
+    }
+}
+
+impl Metrics {
+    /// A request, or a command of one, was refused for `reason`.
+    fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Reason { reason }).inc();
     }
 }
 
@@ -223,12 +231,7 @@ impl Publisher {
     }
 
     fn refuse(&self, error: &Error) -> Reply {
-        let reason = error.label();
-        self.0
-            .metrics
-            .refusals
-            .get_or_create(&Reason { reason })
-            .inc();
+        self.0.metrics.refused(error.label());
         tracing::debug!(%error, "a publish request was refused");
         Reply {
             status: error.codes().0,
@@ -273,24 +276,40 @@ impl Publisher {
         };
         inner.metrics.requests.get_or_create(&label).inc();
         verified.scope.allows(method)?;
-        let mut again = match inner.replies.enter(&verified, &body, now)? {
-            Turn::Again(reply) => {
-                inner.metrics.repeats.inc();
-                reply
-            }
-            Turn::First(pending) => {
-                // A task of its own: a publisher that hangs up halfway must not leave a batch
-                // half published.
-                let commands = self.commands(&verified);
-                let handled = inner.tasks.spawn(async move {
-                    let reply = reply(commands.call(method, &body).await?);
-                    pending.done(reply.clone());
-                    Ok(reply)
-                });
-                return handled.await.map_err(|_| Error::Stopping)?;
-            }
+        let turn = match method.only_reads() {
+            true => None,
+            false => match inner.replies.enter(&verified, &body, now) {
+                // What takes rights away is carried out even if its reply can't be kept.
+                Err(Error::IdsFull) if method.revokes() => None,
+                turn => Some(turn?),
+            },
         };
-        let reply = again.wait_for(Option::is_some).await;
+        let pending = match turn {
+            None => None,
+            Some(Turn::First(pending)) => Some(pending),
+            Some(Turn::Again(reply)) => {
+                inner.metrics.repeats.inc();
+                return Ok(reply);
+            }
+            Some(Turn::Awaited(reply)) => return self.first_one(reply).await,
+        };
+        // A task of its own: a publisher that hangs up halfway must not leave a batch half
+        // published.
+        let commands = self.commands(&verified);
+        let handled = inner.tasks.spawn(async move {
+            let reply = reply(commands.call(method, &body).await?);
+            if let Some(pending) = pending {
+                pending.done(reply.clone());
+            }
+            Ok(reply)
+        });
+        handled.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// The reply of the request of the same id that is being handled.
+    async fn first_one(&self, mut reply: watch::Receiver<Option<Reply>>) -> Result<Reply, Error> {
+        self.0.metrics.repeats.inc();
+        let reply = reply.wait_for(Option::is_some).await;
         reply
             .ok()
             .and_then(|reply| reply.clone())
@@ -305,7 +324,9 @@ impl Publisher {
             limits: Limits {
                 data: self.0.config.data_max.0,
                 batch: self.0.config.batch_max,
+                reply: self.0.config.reply_max.0,
             },
+            metrics: self.0.metrics.clone(),
         }
     }
 }

@@ -243,6 +243,11 @@ async fn publish_tells_where_the_channel_stands() {
         json!({ "by": "me", "key": "26:price" })
     );
 
+    let again = [&["publish", "post:26", data][..], &options].concat();
+    let finished = asked(&sidecar, &again).await;
+    let told = &finished.stdout;
+    assert!(told.starts_with("post:26: left out, "), "{told}");
+
     let finished = with_input(&sidecar, &["publish", "post:26", "-"], "[1,\n 2]\n").await;
     assert!(finished.stdout.contains("offset 2"), "{}", finished.stderr);
     assert_eq!(browser.publication().await["data"], json!([1, 2]));

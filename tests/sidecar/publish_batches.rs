@@ -50,6 +50,10 @@ async fn a_faulty_command_of_a_batch_fails_alone() {
     for (n, code) in [(1, 107), (2, 102), (3, 104), (4, 107)] {
         assert_eq!(replies[n]["error"]["code"], code, "{}", replies[n]);
     }
+    for (reason, count) in [("bad", 2), ("unknown_channel", 2), ("unknown_method", 1)] {
+        let counter = format!("publish_refusals_total{{reason=\"{reason}\"}}");
+        assert_eq!(sidecar.metric(&counter).await, count, "{reason}");
+    }
     let responses = &replies[5]["broadcast"]["responses"];
     assert_eq!(responses[0]["result"]["offset"], 1, "{responses}");
     assert_eq!(responses[1]["error"]["code"], 102, "{responses}");
@@ -103,4 +107,50 @@ async fn a_publisher_that_hangs_up_after_sending_has_published_the_whole_batch()
             assert_eq!(publication["offset"], round * 1_000 + n, "round {round}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_command_that_names_two_methods_or_one_twice_does_neither() {
+    let sidecar = Sidecar::start().await;
+    let body = r#"{"commands":[{"publish":{"channel":"site","data":1},"publish":{"channel":"site","data":2}},{},{"info":{},"channels":{}}]}"#;
+    let reply = sidecar.publisher().call(Request::new("batch", body)).await;
+    for n in 0..3 {
+        assert_eq!(reply["replies"][n]["error"]["code"], 107, "{reply}");
+    }
+    assert_eq!(sidecar.metric("broker_publications_total").await, 0);
+}
+
+#[tokio::test]
+async fn a_reply_beyond_reply_max_is_refused_and_what_a_batch_has_done_is_told() {
+    let sidecar = Sidecar::builder()
+        .section("publish", "reply_max = \"64KiB\"")
+        .start()
+        .await;
+    let publisher = sidecar.publisher();
+    let data = "x".repeat(1_000);
+    for _ in 0..50 {
+        publisher.publish("post:1", &json!(data)).await;
+    }
+    let history = json!({ "history": { "channel": "post:1", "limit": -1 } });
+    let publish = json!({ "publish": { "channel": "post:2", "data": 1 } });
+    let commands = [&publish, &history, &history, &publish];
+    let body = json!({ "commands": commands }).to_string();
+    let reply = publisher.call(Request::new("batch", body)).await;
+    let replies = &reply["replies"];
+    assert_eq!(replies[0]["publish"]["offset"], 1);
+    let kept = &replies[1]["history"]["publications"];
+    assert_eq!(kept.as_array().unwrap().len(), 50);
+    assert_eq!(replies[2]["error"]["code"], 1015, "{}", replies[2]);
+    assert_eq!(replies[3]["publish"]["offset"], 2, "there is room for it");
+    for _ in 0..20 {
+        publisher.publish("post:1", &json!(data)).await;
+    }
+    let alone = json!({ "channel": "post:1", "limit": -1 }).to_string();
+    let reply = publisher
+        .send(&publisher.sign(Request::new("history", alone)))
+        .await;
+    let code = &reply.json()["error"]["code"];
+    assert_eq!((reply.head.status, code), (400, &json!(1015)));
+    let counter = "publish_refusals_total{reason=\"reply_too_large\"}";
+    assert_eq!(sidecar.metric(counter).await, 2);
 }

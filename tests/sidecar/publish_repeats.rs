@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::harness::{publisher::Request, sidecar::Sidecar, unix_now, until};
+use crate::harness::{publisher::Request, sidecar::Sidecar, token::site, unix_now, until, within};
 
 #[tokio::test]
 async fn a_full_store_of_ids_refuses_what_is_new_and_knows_what_is_old() {
@@ -28,6 +28,39 @@ async fn a_full_store_of_ids_refuses_what_is_new_and_knows_what_is_old() {
             .await,
         1
     );
+}
+
+#[tokio::test]
+async fn a_full_store_of_ids_neither_puts_a_revocation_off_nor_a_question() {
+    let sidecar = Sidecar::builder()
+        .site(site(""))
+        .section("publish", "ids_max = 1")
+        .start()
+        .await;
+    let publisher = sidecar.publisher();
+    publisher.publish("site", &json!(1)).await;
+    let mut browser = sidecar.bearer(json!({ "sub": "7" })).await;
+    let body = json!({ "user": "7" }).to_string();
+    publisher.call(Request::new("disconnect", body)).await;
+    assert_eq!(within("the close frame", browser.closed()).await.code, 3503);
+    let body = json!({ "channel": "edit:26" }).to_string();
+    publisher.call(Request::new("unsubscribe", body)).await;
+    let body = json!({ "channel": "site", "limit": 1 }).to_string();
+    let reply = publisher.call(Request::new("history", body)).await;
+    assert_eq!(reply["result"]["publications"][0]["data"], 1);
+}
+
+#[tokio::test]
+async fn a_question_that_comes_again_is_answered_anew() {
+    let sidecar = Sidecar::start().await;
+    let publisher = sidecar.publisher();
+    let body = json!({ "channel": "site" }).to_string();
+    let request = publisher.sign(Request::new("history", body));
+    for offset in 0..2 {
+        let reply = publisher.send(&request).await.json();
+        assert_eq!(reply["result"]["offset"], offset, "{reply}");
+        publisher.publish("site", &json!(1)).await;
+    }
 }
 
 #[tokio::test]
