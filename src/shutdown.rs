@@ -6,7 +6,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFuture},
     task::TaskTracker,
@@ -41,6 +41,14 @@ impl Tasks {
         self.tracker.spawn(future)
     }
 
+    /// As [`Tasks::spawn`], on another runtime than the caller's.
+    pub fn spawn_on<F>(&self, runtime: &Handle, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.tracker.spawn_on(future, runtime)
+    }
+
     /// Resolves once the stage has been told to stop. Cancel safe.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.stop.cancelled()
@@ -61,6 +69,11 @@ impl Tasks {
     #[must_use]
     pub fn running(&self) -> usize {
         self.tracker.len()
+    }
+
+    /// Resolves once the stage was finished and its last task has ended. Cancel safe.
+    pub async fn ended(&self) {
+        self.tracker.wait().await;
     }
 
     /// Tells every task to stop and waits for the last one, `deadline` at most.

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
     time::timeout,
 };
 
@@ -36,7 +37,13 @@ fn nobody(tasks: &Tasks) -> Realtime {
     };
     let sites = vec![(&config.sites[0], Keys::new(rules, [], None).unwrap())];
     let metrics = realtime::Metrics::default();
-    Realtime::start(&config.realtime, sites, &broker, tasks.clone(), metrics)
+    Realtime::start(
+        &config.realtime,
+        sites,
+        &broker,
+        (tasks.clone(), &[Handle::current()]),
+        metrics,
+    )
 }
 
 fn admin() -> (Admin, Asked) {

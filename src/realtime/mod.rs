@@ -71,6 +71,7 @@ use session::Session;
 use shard::Shard;
 use tokio::{
     net::TcpStream,
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, sleep_until},
 };
@@ -132,20 +133,20 @@ pub struct Seat {
 }
 
 impl Realtime {
-    /// Starts the shards as tasks of `tasks`, which also owns every connection. Each site comes
-    /// with the keys of its tokens.
+    /// Starts the shards as tasks of `tasks`, which also owns every connection: one on each of
+    /// `runtimes`. Each site comes with the keys of its tokens.
     #[must_use]
     pub fn start(
         config: &config::Realtime,
         sites: Vec<(&config::Site, Keys)>,
         broker: &Arc<Memory>,
-        tasks: Tasks,
+        (tasks, runtimes): (Tasks, &[Handle]),
         metrics: Metrics,
     ) -> Self {
         let config = Arc::new(config.clone());
         let mut mailboxes = Vec::new();
         let mut receivers = Vec::new();
-        for _ in 0..config.shards {
+        for _ in runtimes {
             let (mail, mail_receiver) = mpsc::channel(MAILBOX);
             let (control, control_receiver) = mpsc::unbounded_channel();
             mailboxes.push(Mailbox { mail, control });
@@ -159,9 +160,9 @@ impl Realtime {
             Clock::System,
         );
         let hub = Arc::new(hub);
-        for (number, mailbox) in receivers.into_iter().enumerate() {
+        for (number, (mailbox, runtime)) in receivers.into_iter().zip(runtimes).enumerate() {
             let shard = Shard::new(number, Arc::clone(&hub), mailbox, metrics.clone());
-            tasks.spawn(shard.run(tasks.clone()));
+            tasks.spawn_on(runtime, shard.run(tasks.clone()));
         }
         let (leaves, stopping) = (Arc::clone(&hub), tasks.clone());
         tasks.spawn(async move {

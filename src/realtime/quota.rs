@@ -85,6 +85,7 @@ mod tests {
     use tokio::{
         io::AsyncReadExt,
         net::{TcpListener, TcpStream},
+        runtime::Handle,
         time::timeout,
     };
 
@@ -121,7 +122,13 @@ mod tests {
         };
         let keys = Keys::new(rules, [], None).unwrap();
         let sites = vec![(&config.sites[0], keys)];
-        Realtime::start(&config.realtime, sites, &broker, tasks, metrics)
+        Realtime::start(
+            &config.realtime,
+            sites,
+            &broker,
+            (tasks, &[Handle::current()]),
+            metrics,
+        )
     }
 
     /// A page that asks for the plain stream of `site`.

@@ -7,6 +7,7 @@
 mod check;
 mod reload;
 mod signals;
+mod threads;
 mod tokens;
 
 use std::{
@@ -19,6 +20,9 @@ use reload::{Holders, Reload};
 pub use reload::{Loaded, examine};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use signals::Signals;
+use threads::Threads;
+
+use tokio::runtime::Handle;
 
 use crate::{
     admin::{self, Admin, reload::Reloads},
@@ -58,6 +62,9 @@ pub enum Error {
     /// A document root can't be used.
     #[error(transparent)]
     Files(#[from] static_files::Error),
+    /// There is no thread for the hub.
+    #[error("a thread of the hub can't be started; does the machine allow more (`TasksMax=`)?")]
+    Thread(#[source] std::io::Error),
     /// The keys of a site's tokens can't be used.
     #[error("tokens of site {site:?} can't be verified")]
     Tokens {
@@ -107,7 +114,9 @@ impl Server {
         let tls_metrics = registry.add(tls::Metrics::register);
         let certificates = load_certificates(config, &tls_metrics)?;
         let keys = token_keys(config)?;
-        let realtime = start_realtime(config, keys, &registry, &stages);
+        let threads = Threads::start(config.realtime.shards, &stages.realtime);
+        let threads = threads.map_err(Error::Thread)?;
+        let realtime = start_realtime((config, keys), &registry, &stages, &threads);
         let front = build_front(config, &registry, &stages, (&realtime, &certificates))?;
         let (reloads, asked) = Reloads::channel();
         let mut server = Self {
@@ -130,7 +139,8 @@ impl Server {
                 .push(format!("{scheme} {}", socket.address()));
             bound.push((socket, listener.clone()));
         }
-        let publisher = server.open_publish(config, (&registry, &metrics), realtime)?;
+        let publisher =
+            server.open_publish(config, (&registry, &metrics), realtime, &threads.first())?;
         server.open_admin((config, file), &registry, publisher.clone())?;
         for (listener, config) in bound {
             server.open_listener(listener, &config, &front, &acceptor);
@@ -235,11 +245,15 @@ impl Server {
         config: &Config,
         (registry, listeners): (&Registry, &listener::Metrics),
         realtime: Realtime,
+        runtime: &Handle,
     ) -> Result<Option<Publisher>, Error> {
         let Some(publish) = &config.publish else {
             return Ok(None);
         };
-        let socket = unix::Listener::bind(&publish.socket, publish.group.as_deref())?;
+        let socket = {
+            let _inside = runtime.enter();
+            unix::Listener::bind(&publish.socket, publish.group.as_deref())?
+        };
         let path = publish.socket.display();
         let permits = listeners.permits(&path, publish.connections_max);
         self.addresses.push(format!("publish {path}"));
@@ -247,13 +261,14 @@ impl Server {
         let tasks = self.stages.sockets.clone();
         let publisher = Publisher::new(publish, &config.sites, realtime, tasks.clone(), metrics);
         let serving = publisher.clone();
-        tasks.spawn(socket.run(permits, tasks.clone(), move |accepted| {
+        let run = socket.run(permits, tasks.clone(), move |accepted| {
             let publisher = serving.clone();
             async move {
                 publisher.serve(accepted.stream).await;
                 drop(accepted.permit);
             }
-        }));
+        });
+        tasks.spawn_on(runtime, run);
         Ok(Some(publisher))
     }
 
@@ -331,10 +346,10 @@ fn token_keys(config: &Config) -> Result<Vec<Keys>, Error> {
 }
 
 fn start_realtime(
-    config: &Config,
-    keys: Vec<Keys>,
+    (config, keys): (&Config, Vec<Keys>),
     registry: &Registry,
     stages: &Stages,
+    threads: &Threads,
 ) -> Realtime {
     let metrics = registry.add(memory::Metrics::register);
     let mut broker = Memory::new(&config.broker, config.sites.len(), metrics);
@@ -343,7 +358,7 @@ fn start_realtime(
     }
     let broker = Arc::new(broker);
     let metrics = registry.add(realtime::Metrics::register);
-    let tasks = stages.realtime.clone();
+    let tasks = (stages.realtime.clone(), threads.handles());
     let sites = config.sites.iter().zip(keys).collect();
     Realtime::start(&config.realtime, sites, &broker, tasks, metrics)
 }
