@@ -130,9 +130,11 @@ impl Listener {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let serve = |(stream, peer): (TcpStream, SocketAddr), permit| {
-            // Fails on a connection that is already gone: its first read will tell.
-            let _ = stream.set_nodelay(true);
-            let local = stream.local_addr().unwrap_or(self.address);
+            // Only a wildcard leaves open which address it was.
+            let local = match self.address.ip().is_unspecified() {
+                true => stream.local_addr().unwrap_or(self.address),
+                false => self.address,
+            };
             serve(Accepted {
                 stream,
                 peer: canonical(peer),
@@ -163,6 +165,8 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified()) {
         socket.set_only_v6(false)?;
     }
+    // What is accepted inherits it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

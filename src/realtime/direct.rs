@@ -20,7 +20,7 @@ use super::{
     backlog::{Backlog, Due, Full, Limits},
     item::Item,
     kind::Kind,
-    sealer::{Sealer, TryIo, read_tls, seal},
+    sealer::{Sealer, TryIo, read_plain, read_tls, seal},
 };
 
 /// Bytes taken from the socket in one go.
@@ -337,6 +337,10 @@ impl Wire {
                     let sealed = seal(session, &slices)?;
                     drop(slices);
                     self.backlog.advance(sealed);
+                    if self.phase == Phase::Closing && self.backlog.is_empty() {
+                        // With the close frame, in one write.
+                        session.send_close_notify();
+                    }
                 }
                 while session.wants_write() {
                     session.write_tls(&mut TryIo(socket))?;
@@ -350,7 +354,7 @@ impl Wire {
     fn read(&mut self, socket: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<Input> {
         buffer.resize(READ_MAX, 0);
         let read = match &mut self.sealer {
-            Sealer::Plain => socket.try_read(buffer),
+            Sealer::Plain => read_plain(socket, buffer),
             Sealer::Tls(session) => read_tls(session, socket, buffer),
         };
         match read {

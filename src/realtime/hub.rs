@@ -9,7 +9,10 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     broadcast::{Body, Broadcast},
@@ -178,6 +181,8 @@ pub(super) struct Hub {
     pub(super) presence: Presence,
     pub(super) quota: Quota,
     pub(super) clock: Clock,
+    /// When it was made.
+    pub(super) began: Instant,
 }
 
 #[derive(Debug)]
@@ -231,6 +236,7 @@ impl Hub {
             quota: Quota::new(config.subscriptions_max),
             config,
             clock,
+            began: Instant::now(),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use tokio::net::TcpStream;
+use rustix::net::{RecvFlags, recv};
+use tokio::{io::Interest, net::TcpStream};
 use tokio_rustls::rustls::ServerConnection;
 
 use super::backlog::RECORD_MAX;
@@ -41,12 +42,28 @@ pub(super) fn read_tls(
     }
 }
 
+/// Reads what the socket has. A read that comes up short has emptied it: the runtime is told so at
+/// once, and the next one asks the kernel only when there is more, or the end.
+pub(super) fn read_plain(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let most = buffer.len();
+    let read = socket.try_io(Interest::READABLE, || {
+        let (read, _) = recv(socket, &mut *buffer, RecvFlags::DONTWAIT)?;
+        if (1..most).contains(&read) {
+            short = Some(read);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    short.map_or(read, Ok)
+}
+
 /// Lets rustls read and write a socket without waiting.
 pub(super) struct TryIo<'a>(pub(super) &'a TcpStream);
 
 impl Read for TryIo<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        read_plain(self.0, buffer)
     }
 }
 

@@ -34,6 +34,10 @@ const READS_A_TURN: usize = 16;
 /// For the peer to read the close frame and to close its side.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Pings are due at common moments: what many connections do at once costs a fraction of what it
+/// costs one by one, each with a sleep and a wake-up of its own.
+const PINGS_TOGETHER: Duration = Duration::from_millis(250);
+
 /// The connection's own task, while its WebSocket lives.
 pub(super) struct Session {
     client: Client,
@@ -43,6 +47,8 @@ pub(super) struct Session {
     next: Instant,
     age: Age,
     awaits_pong: bool,
+    /// More was there than one turn reads: the socket need not tell of it again.
+    unread: bool,
 }
 
 enum Wakeup {
@@ -55,18 +61,19 @@ enum Wakeup {
 impl Session {
     pub(super) fn new(client: Client, hub: Arc<Hub>) -> Self {
         let config = &hub.config;
-        let first = if client.connected {
-            config.ping_interval
-        } else {
-            config.connect_timeout
-        };
         let now = Instant::now();
+        let next = if client.connected {
+            together(hub.began, now + config.ping_interval)
+        } else {
+            now + config.connect_timeout
+        };
         Self {
             client,
             reader: Reader::new(config.message_max.as_usize()),
-            next: now + first,
+            next,
             age: Age::new(config.connection_age_max, now),
             awaits_pong: false,
+            unread: false,
             hub,
         }
     }
@@ -121,6 +128,13 @@ impl Session {
         let Some(direct) = self.client.connection.direct() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        if self.unread {
+            yield_now().await;
+            if self.deadline(direct.stalled_since()) <= Instant::now() {
+                self.on_time();
+            }
+            return Box::pin(self.read()).await;
+        }
         let stalled = direct.stalled_since();
         let next = self.deadline(stalled);
         match wait(direct, stalled.is_some(), next).await {
@@ -152,6 +166,7 @@ impl Session {
         let Some(direct) = connection.direct() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        self.unread = false;
         for _ in 0..READS_A_TURN {
             // Taken only now: a buffer held while waiting would cost every idle connection.
             let mut buffer = Vec::new();
@@ -164,7 +179,7 @@ impl Session {
                 return Ok(());
             }
         }
-        yield_now().await;
+        self.unread = true;
         Ok(())
     }
 
@@ -187,7 +202,8 @@ impl Session {
                 let connected = self.client.connected;
                 self.client.on_message(&message).await;
                 if self.client.connected && !connected {
-                    self.next = Instant::now() + self.config().ping_interval;
+                    let due = Instant::now() + self.config().ping_interval;
+                    self.next = together(self.hub.began, due);
                 }
             }
             Event::Binary if self.connection().kind == Kind::Protocol => {
@@ -219,7 +235,8 @@ impl Session {
         if self.awaits_pong {
             self.awaits_pong = false;
             let config = &self.hub.config;
-            self.next += config.ping_interval.saturating_sub(config.pong_timeout);
+            let due = self.next + config.ping_interval.saturating_sub(config.pong_timeout);
+            self.next = together(self.hub.began, due);
         }
     }
 
@@ -261,6 +278,13 @@ impl Session {
     }
 }
 
+/// The moment nearest to `due`, counted from `began`, at which pings are sent.
+fn together(began: Instant, due: Instant) -> Instant {
+    let since = due.saturating_duration_since(began) + PINGS_TOGETHER / 2;
+    let moments = since.as_millis() / PINGS_TOGETHER.as_millis();
+    began + PINGS_TOGETHER * u32::try_from(moments).unwrap_or(u32::MAX)
+}
+
 /// Waits for whatever comes first. Cancel safe: nothing is taken from the socket here.
 async fn wait(direct: &Direct, pending_write: bool, next: Instant) -> Wakeup {
     let writable = async {
@@ -288,11 +312,11 @@ async fn linger(direct: &Direct) -> io::Result<()> {
     direct.finish();
     let mut buffer = Vec::new();
     loop {
-        poll_fn(|cx| direct.poll_readable(cx)).await?;
-        if matches!(direct.read(&mut buffer)?, Input::End) {
-            return Ok(());
+        match direct.read(&mut buffer)? {
+            Input::End => return Ok(()),
+            Input::Bytes => yield_now().await,
+            Input::Nothing => poll_fn(|cx| direct.poll_readable(cx)).await?,
         }
-        yield_now().await;
     }
 }
 
@@ -309,5 +333,19 @@ mod tests {
         let size = size(Session::run);
         println!("{size} bytes");
         assert!(size <= 768, "{size}");
+    }
+
+    #[test]
+    fn pings_of_many_connections_are_due_at_common_moments_and_hardly_off_their_own() {
+        let began = Instant::now();
+        let interval = Duration::from_secs(25);
+        let due = |came: u64| together(began, began + Duration::from_millis(came) + interval);
+        let moments: std::collections::BTreeSet<Instant> = (0..10_000).map(due).collect();
+        assert_eq!(moments.len(), 41, "four a second");
+        for came in [0, 124, 125, 249, 9_999] {
+            let own = began + Duration::from_millis(came) + interval;
+            let off = due(came).max(own) - due(came).min(own);
+            assert!(off <= PINGS_TOGETHER / 2, "{came}: {off:?}");
+        }
     }
 }

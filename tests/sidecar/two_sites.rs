@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::harness::{
     publisher::Request,
     sidecar::{Sidecar, Site},
+    until,
     websocket::Socket,
 };
 
@@ -43,6 +44,13 @@ async fn nothing_ever_crosses_from_one_site_to_the_other() {
         let stream = sidecar.upgrade(host, &plain, "").await;
         browsers.spawn(receive_plain(stream.unwrap(), site));
     }
+    // A plain stream is not told that it has begun.
+    let all = SITES.len() * (BROWSERS * CHANNELS.len() + 1);
+    until("the subscriptions", || async {
+        let count = sidecar.metric("realtime_subscriptions").await;
+        (count == all as u64).then_some(())
+    })
+    .await;
     let mut publishers = JoinSet::new();
     for site in 0..SITES.len() {
         for channel in CHANNELS {
