@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use sidewire::{
     auth::signature::{self, Content},
     config::{self, Secret},
-    publish::{Error, Verifier},
+    publish::{Error, Headers, Verifier},
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -86,7 +86,11 @@ fn signed(key: &Secret, headers: &HeaderMap, body: &[u8]) -> Option<HeaderValue>
 }
 
 fn judge(headers: &HeaderMap, body: &[u8], signer: Option<usize>) {
-    let answer = VERIFIER.verify("publish", headers, body, NOW);
+    let mut fields = Headers::default();
+    for (name, value) in headers {
+        fields.add(name.as_str(), value.as_bytes());
+    }
+    let answer = VERIFIER.verify("publish", &fields, body, NOW);
     let answer = answer.map(|verified| verified.site.0);
     match (&answer, signer) {
         (Ok(site), Some(signer)) => assert_eq!(*site, signer, "another site's key"),

@@ -29,7 +29,8 @@ pub struct Publish {
     pub reply_max: Bytes,
     /// Idempotency keys of publications that are remembered, for 5 minutes each.
     pub idempotency_keys_max: usize,
-    /// From the first byte of a request to its last, and between two requests.
+    /// From the first byte of a request to its last, between two requests, and for a reply to be
+    /// taken.
     pub read_timeout: Duration,
     /// The only users, by number, who are answered; empty: whoever may open the socket.
     pub peer_uids: Vec<u32>,

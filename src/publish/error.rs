@@ -4,6 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::http::{FIELDS_MAX, HEAD_MAX};
 use crate::realtime::Refused;
 
 /// A refusal of a request, or of one command of a batch.
@@ -78,6 +79,21 @@ pub enum Error {
     /// Only POST publishes.
     #[error("the method must be POST")]
     NotPost,
+    /// The head of the request is not HTTP/1.1.
+    #[error("not a request of HTTP/1.1: {0}")]
+    Malformed(&'static str),
+    /// The head has more bytes or more fields than are read.
+    #[error("the head may have {} KiB and {FIELDS_MAX} fields", HEAD_MAX >> 10)]
+    HeadTooLarge,
+    /// The head did not arrive in time.
+    #[error("the head did not arrive within publish.read_timeout")]
+    HeadTimeout,
+    /// The length of the body is not told, or a transfer coding is.
+    #[error("send the body with Content-Length, and without Transfer-Encoding")]
+    NoLength,
+    /// Something is expected that is not offered.
+    #[error("the only expectation that is met is 100-continue")]
+    Expectation,
     /// The request with the same id that this one waited for failed.
     #[error("the first request with this id failed: try again")]
     FirstFailed,
@@ -90,6 +106,9 @@ pub enum Error {
     /// As many revocations are in force as may be.
     #[error("realtime.revocations_max is reached: try again later, or raise it")]
     RevocationsFull,
+    /// A fault of ours in the middle of it.
+    #[error("a fault of ours: a part of the request may be done; look before it is sent anew")]
+    Internal,
     /// The process stops.
     #[error("stopping: try again")]
     Stopping,
@@ -104,6 +123,12 @@ impl Error {
             Self::UnknownChannel => (StatusCode::BAD_REQUEST, 102),
             Self::UnknownMethod => (StatusCode::NOT_FOUND, 104),
             Self::NotPost => (StatusCode::METHOD_NOT_ALLOWED, 104),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, 1016),
+            Self::HeadTimeout => (StatusCode::REQUEST_TIMEOUT, 1016),
+            Self::NoLength => (StatusCode::LENGTH_REQUIRED, 1016),
+            Self::Expectation => (StatusCode::EXPECTATION_FAILED, 1016),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, 1016),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, 1017),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, 100),
             Self::FirstFailed => (StatusCode::SERVICE_UNAVAILABLE, 1011),
             Self::MissingHeader(_) => (StatusCode::UNAUTHORIZED, 1001),
@@ -165,6 +190,12 @@ impl Error {
             Self::UnknownChannel => "unknown_channel",
             Self::UnknownMethod => "unknown_method",
             Self::NotPost => "not_post",
+            Self::Malformed(_) => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTimeout => "head_timeout",
+            Self::NoLength => "no_length",
+            Self::Expectation => "expectation",
+            Self::Internal => "internal",
             Self::Stopping => "stopping",
             Self::FirstFailed => "first_failed",
         }

@@ -8,35 +8,37 @@ mod channel_replies;
 mod channel_requests;
 mod client_requests;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod headers;
+mod http;
 mod message;
 mod method;
+mod metrics;
 mod replies;
 mod request;
 mod scope;
 
 use std::{
-    convert::Infallible,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
+use ::http::StatusCode;
 pub use error::Error;
-use http::{HeaderMap, Request, Response, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+pub use headers::Headers;
+use http::Request;
 pub use method::API_LEVEL;
 use method::{Commands, Limits, Method};
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
-    registry::Registry,
-};
+pub use metrics::Metrics;
 use replies::{Replies, Reply, Room, Turn};
 pub use request::{SitesChanged, Verified, Verifier};
 use serde_json::value::RawValue;
-use tokio::{net::UnixStream, sync::watch, time::timeout};
+use tokio::{net::UnixStream, sync::watch};
 
 use crate::{config, realtime::Realtime, shutdown::Tasks};
 
@@ -52,77 +54,6 @@ struct Inner {
     realtime: Realtime,
     tasks: Tasks,
     metrics: Metrics,
-}
-
-/// What the publish API counts.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    requests: Family<MethodLabel, Counter>,
-    repeats: Counter,
-    refusals: Family<Reason, Counter>,
-    seconds: Histogram,
-}
-
-/// Upper ends of the classes of times, in seconds: one publication takes less than the first, a
-/// batch of a thousand some milliseconds.
-const SECONDS: [f64; 12] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
-];
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            requests: Family::default(),
-            repeats: Counter::default(),
-            refusals: Family::default(),
-            seconds: Histogram::new(SECONDS),
-        }
-    }
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct MethodLabel {
-    method: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Reason {
-    reason: &'static str,
-}
-
-impl Metrics {
-    /// Registers the metrics.
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "publish_requests",
-            "Requests whose signature held, by method",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "publish_repeats",
-            "Requests that were answered with the reply of the first one of their id",
-            metrics.repeats.clone(),
-        );
-        registry.register(
-            "publish_refusals",
-            "Requests that were refused, by reason",
-            metrics.refusals.clone(),
-        );
-        registry.register(
-            "publish_seconds",
-            "From a whole request to its reply, where it was carried out",
-            metrics.seconds.clone(),
-        );
-        metrics
-    }
-}
-
-impl Metrics {
-    /// A request, or a command of one, was refused for `reason`.
-    fn refused(&self, reason: &'static str) {
-        self.refusals.get_or_create(&Reason { reason }).inc();
-    }
 }
 
 impl Publisher {
@@ -172,35 +103,8 @@ impl Publisher {
 
     /// Serves one connection until the publisher closes it, a deadline passes, or the stage stops.
     pub async fn serve(self, stream: UnixStream) {
-        let tasks = self.0.tasks.clone();
-        let read_timeout = self.0.config.read_timeout;
         let stranger = self.stranger(&stream);
-        let service = service_fn(move |request| {
-            let publisher = self.clone();
-            async move {
-                Ok::<_, Infallible>(match stranger {
-                    Some(uid) => publisher.turn_away(uid),
-                    None => publisher.answer(request).await,
-                })
-            }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .half_close(true)
-            .header_read_timeout(read_timeout)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = tasks.stopping() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a publisher's connection broke");
-        }
+        http::serve(&self, stream, stranger).await;
     }
 
     /// The user at the other end, if it is none of those who are answered. A user that the kernel
@@ -214,20 +118,11 @@ impl Publisher {
         (!known.contains(&uid)).then_some(uid)
     }
 
-    /// Answers a stranger, unread, and lets go of the connection.
-    fn turn_away(&self, uid: u32) -> Response<Full<Bytes>> {
-        let mut response = respond(self.refuse(&Error::Peer(uid)));
-        let close = header::HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-        response
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let reply = match self.handle(request).await {
+    async fn answer(&self, request: &Request<'_>) -> Reply {
+        match self.handle(request).await {
             Ok(reply) => reply,
             Err(error) => self.refuse(&error),
-        };
-        respond(reply)
+        }
     }
 
     fn refuse(&self, error: &Error) -> Reply {
@@ -241,44 +136,24 @@ impl Publisher {
         }
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Result<Reply, Error> {
-        let method = Method::of(request.uri().path()).ok_or(Error::UnknownMethod)?;
-        if request.method() != http::Method::POST {
-            return Err(Error::NotPost);
-        }
-        let (head, body) = request.into_parts();
-        let body = self.read(body).await?;
+    async fn handle(&self, request: &Request<'_>) -> Result<Reply, Error> {
+        let method = request.head.call()?;
         let began = Instant::now();
-        let reply = self.call(method, &head.headers, body).await?;
-        let seconds = began.elapsed().as_secs_f64();
-        self.0.metrics.seconds.observe(seconds);
+        let reply = self.call(method, request).await?;
+        self.0.metrics.took(began.elapsed());
         Ok(reply)
     }
 
-    async fn read(&self, body: Incoming) -> Result<Bytes, Error> {
-        let config = &self.0.config;
-        let limited = Limited::new(body, config.body_max.as_usize()).collect();
-        match timeout(config.read_timeout, limited).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(Error::TooLarge(config.body_max.0))
-            }
-            Ok(Err(_)) | Err(_) => Err(Error::Incomplete),
-        }
-    }
-
-    async fn call(&self, method: Method, headers: &HeaderMap, body: Bytes) -> Result<Reply, Error> {
+    async fn call(&self, method: Method, request: &Request<'_>) -> Result<Reply, Error> {
         let inner = &self.0;
+        let (headers, body) = (&request.signature, request.body);
         let now = unix_now();
-        let verified = inner.verifier.verify(method.name(), headers, &body, now)?;
-        let label = MethodLabel {
-            method: method.name(),
-        };
-        inner.metrics.requests.get_or_create(&label).inc();
+        let verified = inner.verifier.verify(method.name(), headers, body, now)?;
+        inner.metrics.requested(method);
         verified.scope.allows(method)?;
         let turn = match method.only_reads() {
             true => None,
-            false => match inner.replies.enter(&verified, &body, now) {
+            false => match inner.replies.enter(&verified, body, now) {
                 // What takes rights away is carried out even if its reply can't be kept.
                 Err(Error::IdsFull) if method.revokes() => None,
                 turn => Some(turn?),
@@ -293,17 +168,16 @@ impl Publisher {
             }
             Some(Turn::Awaited(reply)) => return self.first_one(reply).await,
         };
-        // A task of its own: a publisher that hangs up halfway must not leave a batch half
-        // published.
-        let commands = self.commands(&verified);
-        let handled = inner.tasks.spawn(async move {
-            let reply = reply(commands.call(method, &body).await?);
-            if let Some(pending) = pending {
-                pending.done(reply.clone());
-            }
-            Ok(reply)
-        });
-        handled.await.map_err(|_| Error::Stopping)?
+        let commands = self.commands(verified);
+        let reply = match unless_it_panics(commands.call(method, body)).await {
+            Some(json) => reply(json?),
+            // A part of it may be done: the same id must not do it again.
+            None => self.refuse(&Error::Internal),
+        };
+        if let Some(pending) = pending {
+            pending.done(reply.clone());
+        }
+        Ok(reply)
     }
 
     /// The reply of the request of the same id that is being handled.
@@ -316,11 +190,11 @@ impl Publisher {
             .ok_or(Error::FirstFailed)
     }
 
-    fn commands(&self, verified: &Verified) -> Commands {
+    fn commands(&self, verified: Verified) -> Commands {
         Commands {
             realtime: self.0.realtime.clone(),
             site: verified.site,
-            scope: Arc::clone(&verified.scope),
+            scope: verified.scope,
             limits: Limits {
                 data: self.0.config.data_max.0,
                 batch: self.0.config.batch_max,
@@ -331,23 +205,42 @@ impl Publisher {
     }
 }
 
-fn reply(json: Box<RawValue>) -> Reply {
-    Reply {
-        status: http::StatusCode::OK,
-        body: String::from(Box::<str>::from(json)).into(),
-    }
+/// What `work` comes to; `None` where it panics. Whoever has called is told then, and the
+/// connection goes on.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        // It is not polled again, and no lock that it may have poisoned is trusted less for that.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
 }
 
-fn respond(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(reply.body));
-    *response.status_mut() = reply.status;
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
+fn reply(json: Box<RawValue>) -> Reply {
+    Reply {
+        status: StatusCode::OK,
+        body: String::from(Box::<str>::from(json)).into(),
+    }
 }
 
 /// Seconds since 1970; 0 on a machine whose clock stands before that.
 fn unix_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_is_told_apart_from_work_that_ends() {
+        assert_eq!(unless_it_panics(async { 1 }).await, Some(1));
+        let halfway = async {
+            tokio::task::yield_now().await;
+            panic!("as wanted")
+        };
+        assert_eq!(unless_it_panics::<()>(halfway).await, None);
+    }
 }

@@ -2,15 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-use http::HeaderMap;
-
-use super::{error::Error, scope::Scope};
+use super::{error::Error, headers::Headers, scope::Scope};
 use crate::{
     auth::signature::{self, Content},
     broker::SiteId,
     config::{self, Secret},
 };
+use arc_swap::ArcSwap;
 
 /// Longest id that is remembered.
 const ID_MAX: usize = 128;
@@ -88,15 +86,14 @@ impl Verifier {
     pub fn verify(
         &self,
         method: &str,
-        headers: &HeaderMap,
+        headers: &Headers<&[u8]>,
         body: &[u8],
         now: u64,
     ) -> Result<Verified, Error> {
-        let id = header(headers, "webhook-id")?;
-        let timestamp = header(headers, "webhook-timestamp")?;
-        let signatures = header(headers, "webhook-signature")?;
+        let (id, timestamp) = (headers.id()?, headers.timestamp()?);
+        let signatures = headers.signature()?;
         let seconds: u64 = timestamp.parse().map_err(|_| Error::Timestamp)?;
-        let only = headers.get("sidewire-site").map(|name| name.as_bytes());
+        let only = headers.site()?;
         let content = Content {
             id,
             timestamp,
@@ -167,14 +164,6 @@ fn names_method(id: &str, method: &str) -> bool {
         && random.chars().all(plain)
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Error> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next().map(|value| value.to_str()), values.next()) {
-        (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
-        _ => Err(Error::MissingHeader(name)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,7 +186,10 @@ mod tests {
         Verifier::new(&sites(&[2, 3]), Duration::from_secs(300), 900)
     }
 
-    fn signed(n: u8, id: &str, timestamp: u64) -> HeaderMap {
+    /// Header fields that can still be changed.
+    type Fields = Vec<(&'static str, String)>;
+
+    fn signed(n: u8, id: &str, timestamp: u64) -> Fields {
         let timestamp = timestamp.to_string();
         let content = Content {
             id,
@@ -205,15 +197,23 @@ mod tests {
             body: BODY,
         };
         let signature = signature::sign(secret(n).as_bytes(), content);
-        let mut headers = HeaderMap::new();
-        headers.insert("webhook-id", id.parse().unwrap());
-        headers.insert("webhook-timestamp", timestamp.parse().unwrap());
-        headers.insert("webhook-signature", signature.parse().unwrap());
+        vec![
+            ("webhook-id", id.to_owned()),
+            ("Webhook-Timestamp", timestamp),
+            ("WEBHOOK-SIGNATURE", signature),
+        ]
+    }
+
+    fn headers(fields: &Fields) -> Headers<&[u8]> {
+        let mut headers = Headers::default();
+        for (name, value) in fields {
+            headers.add(name, value.as_bytes());
+        }
         headers
     }
 
-    fn judged(headers: &HeaderMap, body: &[u8]) -> Result<SiteId, Error> {
-        let verified = verifier().verify("publish", headers, body, 1_000);
+    fn judged(fields: &Fields, body: &[u8]) -> Result<SiteId, Error> {
+        let verified = verifier().verify("publish", &headers(fields), body, 1_000);
         verified.map(|verified| verified.site)
     }
 
@@ -223,8 +223,14 @@ mod tests {
             assert_eq!(judged(&signed(key, ID, 1_000), BODY), Ok(SiteId(site)));
         }
         let mut other = signed(1, ID, 1_000);
-        other.insert("sidewire-site", "shop".parse().unwrap());
+        other.push(("sidewire-site", "shop".to_owned()));
         assert_eq!(judged(&other, BODY), Err(Error::Signature));
+        let mut own = signed(1, ID, 1_000);
+        own.push(("sidewire-site", "blog".to_owned()));
+        assert_eq!(judged(&own, BODY), Ok(SiteId(0)));
+        own.push(("sidewire-site", "blog".to_owned()));
+        let twice = Error::MissingHeader("sidewire-site");
+        assert_eq!(judged(&own, BODY), Err(twice));
     }
 
     #[test]
@@ -232,12 +238,21 @@ mod tests {
         assert_eq!(judged(&signed(9, ID, 1_000), BODY), Err(Error::Signature));
         assert_eq!(judged(&signed(1, ID, 1_000), b"{ }"), Err(Error::Signature));
         let mut no_number = signed(1, ID, 1_000);
-        no_number.insert("webhook-timestamp", "now".parse().unwrap());
+        no_number[1].1 = "now".to_owned();
         assert_eq!(judged(&no_number, BODY), Err(Error::Timestamp));
-        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-            let mut headers = signed(1, ID, 1_000);
-            headers.remove(name);
-            assert_eq!(judged(&headers, BODY), Err(Error::MissingHeader(name)));
+        let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+        for (n, name) in names.into_iter().enumerate() {
+            let missing = Err(Error::MissingHeader(name));
+            let mut fields = signed(1, ID, 1_000);
+            fields.push((name, fields[n].1.clone()));
+            assert_eq!(judged(&fields, BODY), missing, "twice");
+            fields.pop();
+            for value in ["", "v1,\u{e9}", "a\u{0}b"] {
+                fields[n].1 = value.to_owned();
+                assert_eq!(judged(&fields, BODY), missing, "{value:?}");
+            }
+            fields.remove(n);
+            assert_eq!(judged(&fields, BODY), missing, "never");
         }
         let before = signed(1, ID, 899);
         assert_eq!(
@@ -270,8 +285,9 @@ mod tests {
     fn replaced_keys_count_from_the_next_request_on() {
         let verifier = verifier();
         let judged = |key: u8| {
-            let headers = signed(key, ID, 1_000);
-            verifier.verify("publish", &headers, BODY, 1_000).is_ok()
+            let fields = signed(key, ID, 1_000);
+            let verified = verifier.verify("publish", &headers(&fields), BODY, 1_000);
+            verified.is_ok()
         };
         verifier.replace(&sites(&[3, 4])).unwrap();
         for (key, known) in [(1, true), (2, false), (3, true), (4, true)] {
@@ -291,7 +307,8 @@ mod tests {
         ] {
             assert_eq!(verifier.replace(&others), Err(SitesChanged));
         }
-        let old = verifier.verify("publish", &signed(2, ID, 1_000), BODY, 1_000);
+        let old = signed(2, ID, 1_000);
+        let old = verifier.verify("publish", &headers(&old), BODY, 1_000);
         assert!(old.is_ok());
     }
 

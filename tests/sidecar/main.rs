@@ -21,6 +21,7 @@ mod publish;
 mod publish_batches;
 mod publish_connections;
 mod publish_fields;
+mod publish_http;
 mod publish_limits;
 mod publish_methods;
 mod publish_repeats;

@@ -121,8 +121,13 @@ fn every_code_of_the_publish_api_is_told_with_its_status_and_no_other() {
             "FORBIDDEN" => "403",
             "NOT_FOUND" => "404",
             "METHOD_NOT_ALLOWED" => "405",
+            "REQUEST_TIMEOUT" => "408",
             "CONFLICT" => "409",
+            "LENGTH_REQUIRED" => "411",
             "PAYLOAD_TOO_LARGE" => "413",
+            "EXPECTATION_FAILED" => "417",
+            "REQUEST_HEADER_FIELDS_TOO_LARGE" => "431",
+            "INTERNAL_SERVER_ERROR" => "500",
             "SERVICE_UNAVAILABLE" => "503",
             other => panic!("{other}: which status is that?"),
         };
