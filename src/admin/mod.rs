@@ -86,7 +86,10 @@ impl Admin {
     }
 
     /// Serves one request, until its peer leaves, a deadline passes or the stage stops.
-    pub async fn serve(self, stream: UnixStream) {
+    pub async fn serve(self, stream: std::os::unix::net::UnixStream) {
+        let Ok(stream) = UnixStream::from_std(stream) else {
+            return;
+        };
         let tasks = self.0.tasks.clone();
         let service = service_fn(move |request| {
             let admin = self.clone();

@@ -71,7 +71,7 @@ fn admin() -> (Admin, Asked) {
 async fn answer(admin: &Admin, request: &str) -> (String, Value) {
     let (mut client, server) = UnixStream::pair().unwrap();
     let tasks = Tasks::new();
-    tasks.spawn(admin.clone().serve(server));
+    tasks.spawn(admin.clone().serve(server.into_std().unwrap()));
     client.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     let read = timeout(LONG, client.read_to_string(&mut text)).await;

@@ -8,16 +8,24 @@ use std::{
     fs,
     future::{Future, poll_fn},
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown},
+            net::UnixStream,
+        },
+    },
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use nix::unistd::Group;
+use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
-    net::{UnixListener, UnixStream},
+    io::{Interest, unix::AsyncFd},
     time::timeout,
 };
 
@@ -36,7 +44,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// One connection from this machine.
 #[derive(Debug)]
 pub struct Accepted {
-    /// Ready to read.
+    /// Never blocks. No runtime knows of it yet: what a peer has to say is mostly there already.
     pub stream: UnixStream,
     /// Counts the connection while it is held.
     pub permit: Permit,
@@ -45,7 +53,7 @@ pub struct Accepted {
 /// A bound Unix socket that accepts nothing yet. Its file goes with it.
 #[derive(Debug)]
 pub struct Listener {
-    socket: UnixListener,
+    socket: AsyncFd<Socket>,
     file: File,
     group: Option<String>,
 }
@@ -161,13 +169,25 @@ impl Listener {
         }
         // The mode that it was born with went through the umask.
         fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
-        let socket = UnixListener::from_std(socket.into()).map_err(failed)?;
+        let socket = watch(socket, Interest::READABLE).map_err(failed)?;
         let group = group.map(str::to_owned);
         Ok(Self {
             socket,
             file,
             group,
         })
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        loop {
+            let mut ready = ready!(self.socket.poll_read_ready(cx))?;
+            let accepted = ready.try_io(|socket| Ok(accept_with(socket, flags)?));
+            // Without one to accept, the next one is waited for.
+            if let Ok(accepted) = accepted {
+                return Poll::Ready(accepted.map(UnixStream::from));
+            }
+        }
     }
 
     /// The bound path.
@@ -199,9 +219,9 @@ impl accept::Source for Kept {
 
     async fn next(&self) -> io::Result<UnixStream> {
         loop {
-            let accepted = poll_fn(|cx| self.lock().listener.socket.poll_accept(cx));
+            let accepted = poll_fn(|cx| self.lock().listener.poll_accept(cx));
             match timeout(LOOK_AFTER, accepted).await {
-                Ok(accepted) => return accepted.map(|(stream, _)| stream),
+                Ok(accepted) => return accepted,
                 // Whoever can find the file has been let in by now.
                 Err(_) => self.lock().look(),
             }
@@ -253,6 +273,19 @@ fn bind(address: &SockAddr) -> io::Result<Socket> {
     inode.set_permissions(fs::Permissions::from_mode(MODE))?;
     socket.bind(address)?;
     Ok(socket)
+}
+
+/// Has the caller's runtime watch a socket for `interest` alone.
+///
+/// # Errors
+///
+/// The kernel has no room for it.
+#[expect(
+    deprecated,
+    reason = "sound for whatever owns its descriptor, as each of ours does; the other way is unsafe code"
+)]
+pub fn watch<T: AsFd + AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 /// Whether the machine has a group called `name`.

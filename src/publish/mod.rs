@@ -21,6 +21,7 @@ mod scope;
 
 use std::{
     future::{Future, poll_fn},
+    os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -37,8 +38,9 @@ use method::{Commands, Limits, Method};
 pub use metrics::Metrics;
 use replies::{Replies, Reply, Room, Turn};
 pub use request::{SitesChanged, Verified, Verifier};
+use rustix::net::sockopt::socket_peercred;
 use serde_json::value::RawValue;
-use tokio::{net::UnixStream, sync::watch};
+use tokio::sync::watch;
 
 use crate::{config, realtime::Realtime, shutdown::Tasks};
 
@@ -114,7 +116,7 @@ impl Publisher {
         if known.is_empty() {
             return None;
         }
-        let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+        let uid = socket_peercred(stream).map_or(u32::MAX, |peer| peer.uid.as_raw());
         (!known.contains(&uid)).then_some(uid)
     }
 

@@ -11,17 +11,14 @@ mod response;
 mod tests;
 mod wire;
 
-use std::{io, pin::pin};
+use std::{io, os::unix::net::UnixStream, pin::pin};
 
 use head::Verb;
 pub(super) use head::{FIELDS_MAX, HEAD_MAX};
 pub(super) use reader::{Reader, Request};
 use response::Manner;
-use tokio::{
-    net::UnixStream,
-    time::{Instant, sleep_until},
-};
-use wire::{Clock, Silence, Wire};
+use tokio::time::{Instant, sleep_until};
+use wire::{Clock, Silence, Socket, Wire};
 
 use super::{Publisher, error::Error};
 
@@ -59,8 +56,7 @@ pub(super) async fn serve(publisher: &Publisher, stream: UnixStream, stranger: O
     let mut connection = Connection {
         publisher,
         wire: Wire {
-            stream,
-            fresh: true,
+            socket: Socket::new(stream),
             patience,
             stopping,
             clock: Clock { timer, deadline },

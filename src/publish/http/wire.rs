@@ -3,7 +3,10 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::{Pin, pin},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -14,25 +17,31 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    io::{Interest, unix::AsyncFd},
     time::{Instant, Sleep},
 };
 use tokio_util::sync::WaitForCancellationFuture;
 
+use crate::listener::unix::watch;
+
 /// One connection, and what ends a wait for its peer.
-///
-/// What a publisher sends is mostly there when its connection is accepted, and what it is answered
-/// fits the socket. The runtime knows of neither before it has asked the kernel, so the first read
-/// and each write are tried without it; where that fails, it sees to the rest, errors included.
 #[derive(Debug)]
 pub(super) struct Wire<'a, 't> {
-    pub(super) stream: UnixStream,
-    /// Nothing has been read.
-    pub(super) fresh: bool,
+    pub(super) socket: Socket,
     pub(super) patience: Duration,
     pub(super) stopping: Pin<&'a mut WaitForCancellationFuture<'t>>,
     pub(super) clock: Clock<'a>,
+}
+
+/// A socket that the runtime hears of only once something has to be waited for: what a publisher
+/// sends is mostly there when its connection is accepted, and what it is answered fits.
+///
+/// And then of reading alone. A Unix socket that is also watched for writing wakes its owner each
+/// time the peer has read something.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Arc<UnixStream>,
+    readable: Option<AsyncFd<Arc<UnixStream>>>,
 }
 
 /// A deadline that is moved for each request and each reply, always later.
@@ -69,15 +78,9 @@ impl Wire<'_, '_> {
         room: &mut Vec<u8>,
         until_stop: bool,
     ) -> Result<usize, Silence> {
-        if std::mem::take(&mut self.fresh)
-            && let Ok((_, read)) = recv(&self.stream, spare_capacity(room), RecvFlags::DONTWAIT)
-        {
-            return Ok(read);
-        }
-        let mut read = pin!(self.stream.read_buf(room));
-        let (stopping, clock) = (&mut self.stopping, &mut self.clock);
+        let (socket, stopping, clock) = (&mut self.socket, &mut self.stopping, &mut self.clock);
         poll_fn(|cx| {
-            if let Poll::Ready(read) = read.as_mut().poll(cx) {
+            if let Poll::Ready(read) = socket.poll_read(cx, room) {
                 return Poll::Ready(read.map_err(Silence::Broken));
             }
             if until_stop && stopping.as_mut().poll(cx).is_ready() {
@@ -91,26 +94,33 @@ impl Wire<'_, '_> {
     /// Writes all of `bytes`; a peer that takes them too slowly is an error of its own kind,
     /// [`io::ErrorKind::TimedOut`].
     pub(super) async fn write(&mut self, mut bytes: impl Buf) -> io::Result<()> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        if let Ok(sent) = send(&self.stream, bytes.chunk(), flags) {
-            bytes.advance(sent);
-            if !bytes.has_remaining() {
-                return Ok(());
-            }
+        let sent = retry(|| self.socket.send(bytes.chunk()));
+        match sent {
+            Ok(sent) => bytes.advance(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        let patience = self.patience;
-        let clock = &mut self.clock;
-        let mut write = pin!(self.stream.write_all_buf(&mut bytes));
-        let mut waited = false;
+        if !bytes.has_remaining() {
+            return Ok(());
+        }
+        self.clock.deadline = Instant::now() + self.patience;
+        // Of a descriptor of its own: the other one is watched for reading.
+        let other = self.socket.stream.try_clone()?;
+        let writable = watch(other, Interest::WRITABLE)?;
+        let (socket, clock) = (&self.socket, &mut self.clock);
         poll_fn(|cx| {
-            if let Poll::Ready(written) = write.as_mut().poll(cx) {
-                return Poll::Ready(written);
+            while bytes.has_remaining() {
+                let Poll::Ready(ready) = writable.poll_write_ready(cx) else {
+                    let late = clock.poll(cx);
+                    return late.map(|()| Err(io::ErrorKind::TimedOut.into()));
+                };
+                let sent = ready?.try_io(|_| retry(|| socket.send(bytes.chunk())));
+                // Without room for more, it is waited for.
+                if let Ok(sent) = sent {
+                    bytes.advance(sent?);
+                }
             }
-            if !waited {
-                waited = true;
-                clock.deadline = Instant::now() + patience;
-            }
-            clock.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -119,11 +129,64 @@ impl Wire<'_, '_> {
     /// closed while the peer still sends takes the reply's reader by surprise.
     pub(super) async fn linger(&mut self, room: &mut Vec<u8>) {
         self.wait_anew();
-        if self.stream.shutdown().await.is_err() {
+        if self.socket.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
         while let Ok(1..) = self.read(room, true).await {
             room.clear();
+        }
+    }
+}
+
+impl Socket {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            stream: Arc::new(stream),
+            readable: None,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let Some(readable) = &self.readable else {
+            match retry(|| self.receive(room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+            let stream = Arc::clone(&self.stream);
+            self.readable = Some(watch(stream, Interest::READABLE)?);
+            return self.poll_read(cx, room);
+        };
+        loop {
+            let mut ready = ready!(readable.poll_read_ready(cx))?;
+            let space = room.capacity() - room.len();
+            // Without anything to read, it is waited for.
+            if let Ok(read) = ready.try_io(|_| retry(|| self.receive(room))) {
+                if matches!(read, Ok(read) if (1..space).contains(&read)) {
+                    // It is empty: asked for more, the kernel would only say so.
+                    ready.clear_ready();
+                }
+                return Poll::Ready(read);
+            }
+        }
+    }
+
+    fn receive(&self, room: &mut Vec<u8>) -> io::Result<usize> {
+        let (_, read) = recv(&self.stream, spare_capacity(room), RecvFlags::DONTWAIT)?;
+        Ok(read)
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(send(&self.stream, bytes, flags)?)
+    }
+}
+
+/// As often as a signal comes in between.
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }
