@@ -15,6 +15,8 @@ pub struct Publish {
     pub connections_max: usize,
     /// Bytes of a request body.
     pub body_max: Bytes,
+    /// Bytes of the large bodies that are being received, all together; at least one of them.
+    pub bodies_max: Bytes,
     /// Bytes of the `data` of one publication.
     pub data_max: Bytes,
     /// Commands of one batch, and channels of one broadcast.
@@ -56,6 +58,11 @@ impl Publish {
             Bytes(1 << 20),
             Bytes(1 << 10)..=Bytes(256 << 20),
         );
+        let bodies_max = section.within(
+            "bodies_max",
+            Bytes(64 << 20),
+            Bytes(1 << 10)..=Bytes(1 << 40),
+        );
         let data_max = section.within(
             "data_max",
             Bytes(64 << 10),
@@ -87,6 +94,7 @@ impl Publish {
             group,
             connections_max,
             body_max,
+            bodies_max,
             data_max,
             batch_max,
             timestamp_window,

@@ -58,6 +58,9 @@ pub enum Error {
     /// The body is longer than `publish.body_max`.
     #[error("body too large: publish.body_max is {0} bytes")]
     TooLarge(u64),
+    /// The large bodies under way have `publish.bodies_max` bytes together.
+    #[error("too many large requests are arriving (publish.bodies_max): try again later")]
+    BodiesFull,
     /// The body did not arrive in time, or broke off.
     #[error("the body did not arrive")]
     Incomplete,
@@ -144,6 +147,7 @@ impl Error {
             Self::NotAvailable => (StatusCode::BAD_REQUEST, 108),
             Self::Unrecoverable => (StatusCode::BAD_REQUEST, 112),
             Self::RevocationsFull => (StatusCode::SERVICE_UNAVAILABLE, 1014),
+            Self::BodiesFull => (StatusCode::SERVICE_UNAVAILABLE, 1018),
             Self::ReplyTooLarge(_) => (StatusCode::BAD_REQUEST, 1015),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1009),
             Self::DataTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, 1010),
@@ -185,6 +189,7 @@ impl Error {
             Self::TooLarge(_) => "too_large",
             Self::Incomplete => "incomplete",
             Self::Bad(_) => "bad",
+            Self::BodiesFull => "bodies_full",
             Self::ReplyTooLarge(_) => "reply_too_large",
             Self::DataTooLarge(_) => "data_too_large",
             Self::UnknownChannel => "unknown_channel",

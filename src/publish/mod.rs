@@ -4,6 +4,7 @@
 //! a channel is and who follows it is the work of `realtime` and `broker`.
 
 mod batch;
+mod bodies;
 mod channel_replies;
 mod channel_requests;
 mod client_requests;
@@ -30,6 +31,7 @@ use std::{
 };
 
 use ::http::StatusCode;
+use bodies::Bodies;
 pub use error::Error;
 pub use headers::Headers;
 use http::Request;
@@ -53,6 +55,7 @@ struct Inner {
     config: config::Publish,
     verifier: Verifier,
     replies: Arc<Replies>,
+    bodies: Bodies,
     realtime: Realtime,
     tasks: Tasks,
     metrics: Metrics,
@@ -80,6 +83,7 @@ impl Publisher {
         Self(Arc::new(Inner {
             config: config.clone(),
             replies: Arc::new(replies),
+            bodies: Bodies::new(config),
             verifier,
             realtime,
             tasks,

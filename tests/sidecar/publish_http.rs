@@ -397,3 +397,30 @@ async fn curl_publishes_two_mebibytes_where_they_are_allowed_and_hears_where_the
     let (reply, told) = curl(&sidecar, &sidecar.publisher().sign(large())).await;
     assert_eq!(reply["error"]["code"], 1009, "{told}");
 }
+
+#[tokio::test]
+async fn large_bodies_have_bodies_max_together_and_small_ones_always_room() {
+    let sidecar = Sidecar::builder()
+        .section("publish", "body_max = \"64KiB\"\nbodies_max = \"100KiB\"")
+        .start()
+        .await;
+    let head = |more: &str| {
+        format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{more}Content-Length: 61440\r\n\r\n")
+    };
+    let mut first = sidecar.publisher().connect().await;
+    first.send(head("Expect: 100-continue\r\n")).await;
+    // It is asked for: its room is taken.
+    assert_eq!(first.head().await.unwrap().status, 100);
+    assert_refused(&sidecar, &head(""), (503, "bodies_full"), 1018).await;
+    let reply = sidecar.publisher().publish("site", &json!(1)).await;
+    assert_eq!(reply["offset"], 1);
+    drop(first);
+    let large = json!("x".repeat(50 << 10));
+    until("room again", || async {
+        let publisher = sidecar.publisher();
+        let request = publisher.sign(Request::publish("site", &large));
+        let reply = publisher.send(&request).await;
+        (reply.head.status == 200).then_some(())
+    })
+    .await;
+}

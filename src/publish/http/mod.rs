@@ -17,7 +17,10 @@ use head::Verb;
 pub(super) use head::{FIELDS_MAX, HEAD_MAX};
 pub(super) use reader::{Reader, Request};
 use response::Manner;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep_until},
+};
 use wire::{Clock, Silence, Socket, Wire};
 
 use super::{Publisher, error::Error};
@@ -28,6 +31,8 @@ struct Connection<'a, 't> {
     publisher: &'a Publisher,
     wire: Wire<'a, 't>,
     reader: Reader,
+    /// What the body under way holds of `publish.bodies_max`.
+    room: Option<SemaphorePermit<'a>>,
 }
 
 /// Why there is no further request.
@@ -62,6 +67,7 @@ pub(super) async fn serve(publisher: &Publisher, stream: UnixStream, stranger: O
             clock: Clock { timer, deadline },
         },
         reader: Reader::new(publisher.0.config.body_max.0),
+        room: None,
     };
     let ended = match stranger {
         Some(uid) => connection.turn_away(uid).await,
@@ -99,6 +105,7 @@ impl Connection<'_, '_> {
                 return Ok(());
             }
             self.reader.next();
+            self.room = None;
         }
     }
 
@@ -114,12 +121,15 @@ impl Connection<'_, '_> {
         }
         // From its first byte to its last.
         self.wire.wait_anew();
-        let mut told = false;
+        let mut judged = false;
         while !self.reader.advance()? {
-            if !told && self.reader.head().is_some_and(|head| head.waits) {
-                told = true;
-                let written = self.wire.write(response::CONTINUE).await;
-                written.map_err(End::Broken)?;
+            if let Some(head) = self.reader.head().filter(|_| !judged) {
+                judged = true;
+                self.room = self.publisher.0.bodies.take(head.length)?;
+                if head.waits {
+                    let written = self.wire.write(response::CONTINUE).await;
+                    written.map_err(End::Broken)?;
+                }
             }
             match self.wire.read(self.reader.room(), false).await {
                 Ok(1..) => {}
