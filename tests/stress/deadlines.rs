@@ -72,9 +72,9 @@ async fn no_pong(world: Arc<World>) -> String {
                 reason: "no pong".into()
             }
         );
-        // 1.1 s to the ping, 1 s to the close.
+        // 1.1 s to the ping, give or take an eighth of one, and 1 s to the close.
         let after = after.as_secs_f32();
-        assert!((2.1..15.0).contains(&after), "after {after} s");
+        assert!((1.97..15.0).contains(&after), "after {after} s");
         latest = latest.max(after);
     }
     let received: u64 = answering.join_all().await.into_iter().sum();
