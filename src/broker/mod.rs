@@ -7,6 +7,7 @@ mod idempotency;
 pub mod memory;
 pub mod shares;
 mod stream;
+mod versions;
 
 use std::{fmt, sync::Arc, time::Duration};
 

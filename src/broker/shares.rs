@@ -17,12 +17,18 @@ pub struct Shares {
     used: Box<[usize]>,
 }
 
+/// What is set aside of `max` for each of `sites` sites.
+pub(super) const fn part(max: usize, sites: usize) -> usize {
+    let sites = if sites == 0 { 1 } else { sites };
+    max / 2 / sites
+}
+
 impl Shares {
     /// A limit of `max` for `sites` sites. A site that is alone has all of it.
     #[must_use]
     pub fn new(max: usize, sites: usize) -> Self {
         let sites = sites.max(1);
-        let own = max / 2 / sites;
+        let own = part(max, sites);
         Self {
             own,
             common: max - own * sites,

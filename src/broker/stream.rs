@@ -2,16 +2,13 @@
 //!
 //! It takes no lock and knows no other channel; the time is an argument.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
     Beyond, Bounds, Draft, Epoch, History, HistoryFilter, Position, Publication, Since,
-    Unrecoverable,
+    Unrecoverable, versions::Versions,
 };
 
 /// What a publication costs in memory beside its own bytes, roughly.
@@ -22,16 +19,16 @@ pub(super) struct Stream {
     position: Position,
     history: VecDeque<(Instant, Arc<Publication>)>,
     history_bytes: usize,
-    versions: HashMap<Box<str>, Version>,
+    versions: Versions,
     /// When the stream was last published to, as a number that only grows.
     pub(super) turn: u64,
 }
 
-#[derive(Debug)]
-struct Version {
-    number: u64,
-    epoch: Box<str>,
-    offset: u64,
+/// What made room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dropped {
+    pub(super) publications: u64,
+    pub(super) versions: u64,
 }
 
 impl Stream {
@@ -40,7 +37,7 @@ impl Stream {
             position: Position { offset: 0, epoch },
             history: VecDeque::new(),
             history_bytes: 0,
-            versions: HashMap::new(),
+            versions: Versions::default(),
             turn: 0,
         }
     }
@@ -49,42 +46,45 @@ impl Stream {
         self.position
     }
 
-    pub(super) const fn history_bytes(&self) -> usize {
-        self.history_bytes
+    /// Bytes of what is remembered: publications and versions.
+    pub(super) const fn bytes(&self) -> usize {
+        self.history_bytes + self.versions.bytes()
+    }
+
+    #[cfg(test)]
+    pub(super) fn versions(&self) -> usize {
+        self.versions.count()
     }
 
     /// Whether a version at least as new was published under the draft's key.
     pub(super) fn is_outdated(&self, draft: &Draft) -> bool {
         let key = draft.key.as_deref().unwrap_or_default();
-        match (draft.version, self.versions.get(key)) {
-            (Some(number), Some(seen)) => {
-                seen.epoch == draft.version_epoch && seen.number >= number
-            }
-            _ => false,
-        }
+        let is_old = |number| self.versions.covers(key, number, &draft.version_epoch);
+        draft.version.is_some_and(is_old)
+    }
+
+    /// Remembers the draft's version, if it has one. How many others were forgotten for it.
+    pub(super) fn remember(&mut self, draft: &Draft, max: usize) -> u64 {
+        let Some(number) = draft.version else {
+            return 0;
+        };
+        let key = draft.key.as_deref().unwrap_or_default();
+        self.versions
+            .remember(key, (number, &draft.version_epoch), max)
     }
 
     /// Gives the draft the next offset and keeps it as `history` says; or offset 0, where the
     /// draft is not to be part of the stream.
     pub(super) fn append(
         &mut self,
-        mut draft: Draft,
+        draft: Draft,
         history: History,
-        versions_max: usize,
         now: Instant,
     ) -> Arc<Publication> {
-        let skipped = draft.skip_history;
-        if !skipped {
-            self.position.offset += 1;
-        }
-        if let Some(number) = draft.version {
-            let key = draft.key.clone().unwrap_or_default();
-            let epoch = std::mem::take(&mut draft.version_epoch);
-            self.remember(key, number, epoch, versions_max);
-        }
-        if skipped {
+        if draft.skip_history {
             return Publication::new(draft, 0);
         }
+        self.position.offset += 1;
         let publication = Publication::new(draft, self.position.offset);
         if history.size > 0 {
             self.history_bytes += weight(&publication);
@@ -92,27 +92,6 @@ impl Stream {
         }
         self.trim(history, now);
         publication
-    }
-
-    fn remember(&mut self, key: Box<str>, number: u64, epoch: Box<str>, versions_max: usize) {
-        if self.versions.len() >= versions_max && !self.versions.contains_key(&key) {
-            let oldest = self
-                .versions
-                .iter()
-                .min_by_key(|(_, version)| version.offset);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                self.versions.remove(&oldest);
-            }
-        }
-        let offset = self.position.offset;
-        self.versions.insert(
-            key,
-            Version {
-                number,
-                epoch,
-                offset,
-            },
-        );
     }
 
     /// Drops what is too much or too old.
@@ -128,26 +107,31 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest publications, `bytes` at least or all there are; positions go on. How many
-    /// were dropped.
-    pub(super) fn shrink(&mut self, bytes: usize) -> u64 {
-        let target = self.history_bytes.saturating_sub(bytes);
-        let mut count = 0;
-        while self.history_bytes > target {
-            let Some((_, dropped)) = self.history.pop_front() else {
+    /// Drops the oldest publications and, once none is left, the oldest versions: `bytes` at
+    /// least or all there are. Positions go on.
+    pub(super) fn shrink(&mut self, bytes: usize) -> Dropped {
+        let target = self.bytes().saturating_sub(bytes);
+        let mut dropped = Dropped::default();
+        while self.bytes() > target {
+            let Some((_, oldest)) = self.history.pop_front() else {
                 break;
             };
-            self.history_bytes -= weight(&dropped);
-            count += 1;
+            self.history_bytes -= weight(&oldest);
+            dropped.publications += 1;
         }
-        count
+        if self.history.is_empty() {
+            // What it took at its largest is not counted any more.
+            self.history = VecDeque::new();
+            dropped.versions = self.versions.shrink_to(target);
+        }
+        dropped
     }
 
     /// Forgets every publication and version; the position stays.
     pub(super) fn clear(&mut self) {
         self.history = VecDeque::new();
         self.history_bytes = 0;
-        self.versions = HashMap::new();
+        self.versions = Versions::default();
     }
 
     /// All that came after `since`, or `None` where something of it is gone, or where `since`

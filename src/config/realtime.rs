@@ -57,7 +57,8 @@ pub struct Realtime {
 pub struct Broker {
     /// Channels with history at the same time; the one published to longest ago makes room.
     pub channels_max: usize,
-    /// Bytes of all history together; the channel published to longest ago makes room.
+    /// Bytes of all history and remembered versions; the channel published to longest ago makes
+    /// room.
     pub history_bytes_max: Bytes,
     /// Keys per channel whose versions are remembered.
     pub versions_max: usize,

@@ -11,6 +11,7 @@ mod harness;
 mod layering;
 mod limits;
 mod limits_of_browsers;
+mod limits_of_channels;
 mod metrics;
 mod namespaces;
 mod php_fpm;

@@ -59,9 +59,9 @@ impl Memory {
         let stripe = &mut *guard;
         let entry = stripe.channels.get_mut(channel);
         if let Some(stream) = entry.and_then(|entry| entry.stream.as_mut()) {
-            self.account(stream.history_bytes(), 0);
+            self.bytes.changed(channel.site, stream.bytes(), 0);
             stream.clear();
-            stripe.kept.remove(&stream.turn);
+            stripe.kept.remove(&(channel.site, stream.turn));
         }
     }
 
@@ -71,11 +71,11 @@ impl Memory {
         let Some(stream) = entry.and_then(|entry| entry.stream.as_mut()) else {
             return;
         };
-        let before = stream.history_bytes();
+        let before = stream.bytes();
         stream.trim(history, Instant::now());
-        self.account(before, stream.history_bytes());
-        if stream.history_bytes() == 0 {
-            stripe.kept.remove(&stream.turn);
+        self.bytes.changed(channel.site, before, stream.bytes());
+        if stream.bytes() == 0 {
+            stripe.kept.remove(&(channel.site, stream.turn));
         }
     }
 }

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub(super) evictions: Counter,
     pub(super) channels: Gauge,
     pub(super) dropped: Counter,
+    pub(super) versions_dropped: Counter,
+    pub(super) fingerprints_full: Counter,
     pub(super) history_bytes: Gauge,
 }
 
@@ -59,9 +61,24 @@ impl Metrics {
         );
         registry.register(
             "broker_history_bytes",
-            "Bytes of all history together",
+            "Bytes of all history and of all remembered versions together",
             metrics.history_bytes.clone(),
         );
+        metrics.register_memory(registry);
         metrics
+    }
+
+    /// What was forgotten that somebody may still ask for.
+    fn register_memory(&self, registry: &mut Registry) {
+        registry.register(
+            "broker_versions_dropped",
+            "Versions forgotten, since broker.versions_max or broker.history_bytes_max was reached",
+            self.versions_dropped.clone(),
+        );
+        registry.register(
+            "broker_fingerprints_full",
+            "Times that broker.fingerprints_max was reached, and positions became void",
+            self.fingerprints_full.clone(),
+        );
     }
 }

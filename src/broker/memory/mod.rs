@@ -8,18 +8,21 @@
 mod eviction;
 mod history;
 mod metrics;
+mod stripe;
+mod usage;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 pub use metrics::Metrics;
+use stripe::Stripe;
 use tokio::time::Instant;
+use usage::Usage;
 
 use super::{
     ChannelName, Draft, Epoch, History, KeysFull, Position, Publication, Published, Recovery,
@@ -46,12 +49,13 @@ const STRIPES: usize = 64;
 #[derive(Debug)]
 pub struct Memory {
     stripes: Box<[Mutex<Stripe>]>,
-    /// Where room is looked for next.
-    cursor: AtomicUsize,
-    /// Bytes of history, in all stripes.
-    history_bytes: AtomicUsize,
-    /// Channels with a stream, in all stripes.
-    streams: AtomicUsize,
+    /// Turns handed out: one each time that a stream is published to, whatever its stripe, so
+    /// that what is oldest can be told.
+    turns: AtomicU64,
+    /// Bytes of what streams remember: publications and versions.
+    bytes: Usage,
+    /// Channels with a stream.
+    streams: Usage,
     base_epochs: Box<[AtomicU64]>,
     /// Locked after a stripe, never before.
     idempotency: Mutex<Keys>,
@@ -68,24 +72,6 @@ struct Limits {
     versions: usize,
 }
 
-#[derive(Debug, Default)]
-struct Stripe {
-    channels: HashMap<ChannelName, Channel>,
-    /// Streams that nobody follows, by when they were last published to: they make room first.
-    unfollowed: BTreeMap<u64, ChannelName>,
-    /// Streams with history, by when they were last published to.
-    kept: BTreeMap<u64, ChannelName>,
-    turn: u64,
-    /// Channels that had a stream and lost it: a new one must not look like the old.
-    fingerprints: HashSet<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Channel {
-    shards: ShardSet,
-    stream: Option<Box<Stream>>,
-}
-
 impl Memory {
     /// An empty broker for `sites` sites.
     #[must_use]
@@ -93,9 +79,9 @@ impl Memory {
         let epochs = (0..sites).map(|_| AtomicU64::new(Epoch::random().0));
         Self {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
-            cursor: AtomicUsize::new(0),
-            history_bytes: AtomicUsize::new(0),
-            streams: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
+            bytes: Usage::new(sites),
+            streams: Usage::new(sites),
             base_epochs: epochs.collect(),
             idempotency: Mutex::new(Keys::new(IDEMPOTENCY_KEYS_MAX, sites)),
             hasher: Hashing::default(),
@@ -201,12 +187,14 @@ impl Memory {
             published.outdated = true;
             return published;
         }
-        let before = stream.history_bytes();
-        let publication = stream.append(draft, history, self.limits.versions, now);
-        self.account(before, stream.history_bytes());
+        let before = stream.bytes();
+        let forgotten = stream.remember(&draft, self.limits.versions);
+        self.metrics.versions_dropped.inc_by(forgotten);
+        let publication = stream.append(draft, history, now);
+        self.bytes.changed(channel.site, before, stream.bytes());
         published.position = stream.position();
         deliver(shards, published.position.epoch, &publication);
-        stripe.touch(channel);
+        stripe.touch(channel, self.next_turn());
         self.metrics.publications.inc();
         published
     }
@@ -239,7 +227,7 @@ impl Memory {
                 beyond: None,
             };
         };
-        stripe.unfollowed.remove(&stream.turn);
+        stripe.unfollowed.remove(&(channel.site, stream.turn));
         self.trim(stripe, channel, history);
         let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
         let recovered = stream.map_or(Ok(None), |stream| match recovery {
@@ -267,7 +255,8 @@ impl Memory {
         }
         match &entry.stream {
             Some(stream) => {
-                stripe.unfollowed.insert(stream.turn, channel.clone());
+                let place = (channel.site, stream.turn);
+                stripe.unfollowed.insert(place, channel.clone());
             }
             None => {
                 stripe.channels.remove(channel);
@@ -295,26 +284,18 @@ impl Memory {
             self.base_epoch(channel.site)
         };
         entry.stream = Some(Box::new(Stream::new(epoch)));
-        stripe.touch(channel);
-        self.streams.fetch_add(1, Ordering::Relaxed);
+        stripe.touch(channel, self.next_turn());
+        self.streams.changed(channel.site, 0, 1);
         self.metrics.channels.inc();
     }
 
-    /// Counts history that has grown or shrunk.
-    fn account(&self, before: usize, after: usize) {
-        if after >= before {
-            self.history_bytes
-                .fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.history_bytes
-                .fetch_sub(before - after, Ordering::Relaxed);
-        }
+    fn next_turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Has the gauge of history tell how much there is now.
     pub fn measure(&self) {
-        let bytes = self.history_bytes.load(Ordering::Relaxed);
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(self.bytes.total()).unwrap_or(i64::MAX);
         self.metrics.history_bytes.set(bytes);
     }
 
@@ -335,6 +316,7 @@ impl Memory {
         keys.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The stripe of those with this hash, or with this number.
     fn stripe(&self, hash: u64) -> MutexGuard<'_, Stripe> {
         let index = usize::try_from(hash % (STRIPES as u64)).unwrap_or_default();
         #[expect(
@@ -343,28 +325,6 @@ impl Memory {
         )]
         let stripe = &self.stripes[index];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Stripe {
-    /// Moves a channel's stream to the end of the line.
-    fn touch(&mut self, name: &ChannelName) {
-        self.turn += 1;
-        let Some(entry) = self.channels.get_mut(name) else {
-            return;
-        };
-        let Some(stream) = entry.stream.as_mut() else {
-            return;
-        };
-        let before = std::mem::replace(&mut stream.turn, self.turn);
-        self.unfollowed.remove(&before);
-        self.kept.remove(&before);
-        if entry.shards.is_empty() {
-            self.unfollowed.insert(self.turn, name.clone());
-        }
-        if stream.history_bytes() > 0 {
-            self.kept.insert(self.turn, name.clone());
-        }
     }
 }
 

@@ -146,7 +146,7 @@ async fn what_is_too_old_is_on_no_page() {
     let filled = filled();
     tokio::time::advance(LARGE.ttl).await;
     assert_eq!(page(&filled, &filter(None, None, false)), Ok(vec![]));
-    assert_eq!(filled.0.history_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(filled.0.bytes.total(), 0);
     assert_eq!(filled.0.position(&filled.1).offset, 15);
 }
 
@@ -156,7 +156,7 @@ fn a_removed_history_is_a_gap_for_whoever_missed_some_of_it_and_the_offsets_go_o
     let position = broker.position(&post);
     broker.remove_history(&post);
     assert_eq!(broker.position(&post), position);
-    assert_eq!(broker.history_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(broker.bytes.total(), 0);
     let at = |offset| since(offset, Some(position.epoch));
     assert_eq!(recovered(&broker, &post, &at(14)), None);
     assert_eq!(recovered(&broker, &post, &at(15)), Some(vec![]));
