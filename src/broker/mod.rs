@@ -128,7 +128,7 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// One of [`Bounds`] that a recovery is beyond.
+/// One of [`Bounds`] that a recovery is beyond, or a page was cut at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Beyond {
     /// Too many publications.
@@ -157,6 +157,17 @@ pub struct HistoryFilter {
     pub since: Option<Since>,
     /// Newest first.
     pub reverse: bool,
+}
+
+/// One page of a channel's history.
+#[derive(Debug)]
+pub struct Page {
+    /// Where the channel stands.
+    pub position: Position,
+    /// What is on the page.
+    pub publications: Vec<Arc<Publication>>,
+    /// Which bound cut it short of what was asked for, where one did.
+    pub beyond: Option<Beyond>,
 }
 
 /// What came after a position cannot be told without a gap, or the position belongs to another

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
-    Beyond, Bounds, Draft, Epoch, History, HistoryFilter, Position, Publication, Since,
+    Beyond, Bounds, Draft, Epoch, History, HistoryFilter, Page, Position, Publication, Since,
     Unrecoverable, versions::Versions,
 };
 
@@ -170,30 +170,35 @@ impl Stream {
         &self,
         filter: &HistoryFilter,
         bounds: Bounds,
-    ) -> Result<Vec<Arc<Publication>>, Unrecoverable> {
+    ) -> Result<Page, Unrecoverable> {
         if filter.since.as_ref().is_some_and(|s| !self.is_of(s)) {
             return Err(Unrecoverable);
         }
-        let limit = filter.limit.unwrap_or(usize::MAX).min(bounds.messages);
+        let page = |(publications, beyond)| Page {
+            position: self.position,
+            publications,
+            beyond,
+        };
+        let limit = filter.limit.unwrap_or(usize::MAX);
         if limit == 0 {
-            return Ok(Vec::new());
+            return Ok(page((Vec::new(), None)));
         }
         let kept = self.history.iter().map(|(_, kept)| kept);
-        Ok(match (&filter.since, filter.reverse) {
-            (None, false) => cut(kept, limit, bounds.bytes),
-            (None, true) => cut(kept.rev(), limit, bounds.bytes),
+        Ok(page(match (&filter.since, filter.reverse) {
+            (None, false) => cut(kept, limit, bounds),
+            (None, true) => cut(kept.rev(), limit, bounds),
             (Some(since), false) => {
                 let first = self.place_after(since).ok_or(Unrecoverable)?;
-                cut(kept.skip(first), limit, bounds.bytes)
+                cut(kept.skip(first), limit, bounds)
             }
             (Some(since), true) => {
                 // Backwards, a page ends where history does: nothing is missing between.
                 let next = self.position.offset.saturating_add(1);
                 let newer = next.checked_sub(since.offset).ok_or(Unrecoverable)?;
                 let newer = usize::try_from(newer).unwrap_or(usize::MAX);
-                cut(kept.rev().skip(newer), limit, bounds.bytes)
+                cut(kept.rev().skip(newer), limit, bounds)
             }
-        })
+        }))
     }
 
     /// Where in history the first publication after `since` stands; `None` where it is gone, or
@@ -213,19 +218,24 @@ impl Stream {
     }
 }
 
+/// The first `limit` publications at most, and which bound keeps back some of them.
 fn cut<'a>(
     publications: impl Iterator<Item = &'a Arc<Publication>>,
     limit: usize,
-    bytes_max: usize,
-) -> Vec<Arc<Publication>> {
-    let mut bytes = 0_usize;
-    let fits = |publication: &&Arc<Publication>| {
-        let first = bytes == 0;
+    bounds: Bounds,
+) -> (Vec<Arc<Publication>>, Option<Beyond>) {
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
+    for publication in publications.take(limit) {
+        if page.len() >= bounds.messages {
+            return (page, Some(Beyond::Messages));
+        }
         bytes = bytes.saturating_add(publication.size());
-        first || bytes <= bytes_max
-    };
-    let page = publications.take(limit).take_while(fits);
-    page.map(Arc::clone).collect()
+        if bytes > bounds.bytes && !page.is_empty() {
+            return (page, Some(Beyond::Bytes));
+        }
+        page.push(Arc::clone(publication));
+    }
+    (page, None)
 }
 
 fn weight(publication: &Publication) -> usize {

@@ -223,7 +223,9 @@ impl Realtime {
         };
         let kept = history(&known.namespace);
         let found = self.0.hub.broker.history(&known.name, filter, bounds, kept);
-        found.map_err(|_| Refused::Unrecoverable)
+        let page = found.map_err(|_| Refused::Unrecoverable)?;
+        self.0.metrics.beyond(page.beyond);
+        Ok((page.position, page.publications))
     }
 
     /// Forgets what is kept of `channel`; its position stays.

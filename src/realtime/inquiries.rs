@@ -45,7 +45,10 @@ impl Shard {
                 };
                 let (channel, kept) = (&inquiry.channel, history(&inquiry.namespace));
                 match self.hub.broker.history(channel, &filter, bounds, kept) {
-                    Ok((position, list)) => protocol::history(id, position, &list),
+                    Ok(page) => {
+                        self.metrics.beyond(page.beyond);
+                        protocol::history(id, page.position, &page.publications)
+                    }
                     Err(_) => protocol::refused(id, ErrorCode::UnrecoverablePosition),
                 }
             }

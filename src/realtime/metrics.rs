@@ -7,6 +7,7 @@ use prometheus_client::{
 };
 
 use super::close::Close;
+use crate::broker::Beyond;
 
 /// Counters of connections and of what is fanned out to them.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +113,15 @@ impl Metrics {
     /// The limit with the key `limit` was reached.
     pub(super) fn limited(&self, limit: &'static str) {
         self.limits.get_or_create(&Limit { limit }).inc();
+    }
+
+    /// A recovery was beyond that bound, or a page of history was cut at it.
+    pub(super) fn beyond(&self, beyond: Option<Beyond>) {
+        match beyond {
+            Some(Beyond::Messages) => self.limited("recovery_messages_max"),
+            Some(Beyond::Bytes) => self.limited("recovery_bytes_max"),
+            None => {}
+        }
     }
 
     pub(super) fn measured(&self, revocations: usize, presence: usize) {

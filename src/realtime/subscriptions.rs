@@ -16,7 +16,7 @@ use super::{
     shard::{Channel, Follows, Member, Shard},
 };
 use crate::{
-    broker::{Beyond, Bounds, ChannelName, Position, Publication, Snapshot},
+    broker::{Bounds, ChannelName, Position, Publication, Snapshot},
     config,
 };
 
@@ -165,11 +165,7 @@ impl Shard {
             snapshot.recovered = None;
             self.metrics.limited("backlog_bytes_max");
         }
-        match snapshot.beyond {
-            Some(Beyond::Messages) => self.metrics.limited("recovery_messages_max"),
-            Some(Beyond::Bytes) => self.metrics.limited("recovery_bytes_max"),
-            None => {}
-        }
+        self.metrics.beyond(snapshot.beyond);
         snapshot
     }
 

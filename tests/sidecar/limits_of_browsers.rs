@@ -157,6 +157,19 @@ async fn what_came_while_a_browser_was_away_is_recovered_up_to_what_that_may_cos
     let publications = &reply["history"]["publications"];
     assert_eq!(publications.as_array().unwrap().len(), 3, "{reply}");
     assert_eq!(reply["history"]["offset"], 4, "{reply}");
+    assert_eq!(reached(&sidecar, "recovery_messages_max").await, 2);
+    // Who asks for no more than that is given a whole page.
+    let history = json!({ "channel": "post:1", "limit": 3 });
+    browser.ask(json!({ "id": 5, "history": history })).await;
+    assert_eq!(reached(&sidecar, "recovery_messages_max").await, 2);
+    for (channel, messages, bytes) in [("post:1", 3, 1), ("post:2", 3, 2)] {
+        let body = json!({ "channel": channel, "limit": -1 });
+        publisher
+            .call(Request::new("history", body.to_string()))
+            .await;
+        assert_eq!(reached(&sidecar, "recovery_messages_max").await, messages);
+        assert_eq!(reached(&sidecar, "recovery_bytes_max").await, bytes);
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! What was published before: read page by page, forgotten on request.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::hash::BuildHasher;
 
 use tokio::time::Instant;
 
 use super::{
-    super::{Bounds, HistoryFilter, Unrecoverable},
-    ChannelName, History, Memory, Position, Publication, Stripe,
+    super::{Bounds, HistoryFilter, Page, Unrecoverable},
+    ChannelName, History, Memory, Position, Stripe,
 };
 
 impl Memory {
@@ -35,7 +35,7 @@ impl Memory {
         filter: &HistoryFilter,
         bounds: Bounds,
         history: History,
-    ) -> Result<(Position, Vec<Arc<Publication>>), Unrecoverable> {
+    ) -> Result<Page, Unrecoverable> {
         let hash = self.hasher.hash_one(channel);
         let mut stripe = self.stripe(hash);
         self.revive(&mut stripe, channel, hash);
@@ -45,11 +45,15 @@ impl Memory {
             let position = self.unpublished(channel);
             let since = filter.since.as_ref();
             return match since.is_none_or(|since| position.is_start(since)) {
-                true => Ok((position, Vec::new())),
+                true => Ok(Page {
+                    position,
+                    publications: Vec::new(),
+                    beyond: None,
+                }),
                 false => Err(Unrecoverable),
             };
         };
-        Ok((stream.position(), stream.page(filter, bounds)?))
+        stream.page(filter, bounds)
     }
 
     /// Forgets a channel's publications and versions. Its position stays and goes on from there,

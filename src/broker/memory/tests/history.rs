@@ -1,6 +1,7 @@
 //! Pages of history, forwards and backwards, and its removal.
 
 use super::*;
+use crate::broker::Beyond;
 
 const LARGE: History = History {
     size: 10,
@@ -22,7 +23,9 @@ fn page(
     (broker, post): &(Memory, ChannelName),
     filter: &HistoryFilter,
 ) -> Result<Vec<u64>, Unrecoverable> {
-    bounded(broker, post, filter, Bounds::NONE)
+    let (page, beyond) = bounded(broker, post, filter, Bounds::NONE)?;
+    assert_eq!(beyond, None);
+    Ok(page)
 }
 
 fn bounded(
@@ -30,10 +33,11 @@ fn bounded(
     post: &ChannelName,
     filter: &HistoryFilter,
     bounds: Bounds,
-) -> Result<Vec<u64>, Unrecoverable> {
-    let (position, list) = broker.history(post, filter, bounds, LARGE)?;
-    assert_eq!(position, broker.position(post));
-    Ok(list.iter().map(|p| p.offset).collect())
+) -> Result<(Vec<u64>, Option<Beyond>), Unrecoverable> {
+    let page = broker.history(post, filter, bounds, LARGE)?;
+    assert_eq!(page.position, broker.position(post));
+    let offsets = page.publications.iter().map(|p| p.offset);
+    Ok((offsets.collect(), page.beyond))
 }
 
 fn filter(limit: Option<usize>, since: Option<Since>, reverse: bool) -> HistoryFilter {
@@ -115,17 +119,27 @@ fn another_epoch_is_told_even_where_the_position_alone_is_asked_for() {
 }
 
 #[test]
-fn a_page_is_cut_at_its_bounds_but_never_empty_for_them() {
+fn a_page_is_cut_at_its_bounds_but_never_empty_for_them_and_tells_which_it_was() {
     let (broker, post) = filled();
-    let everything = filter(None, None, false);
-    for (messages, bytes, expected) in [
-        (3, 99, vec![6, 7, 8]),
-        (99, 5, vec![6, 7]),
-        (99, 1, vec![6]),
-        (99, 4, vec![6, 7]),
+    let (messages, bytes) = (Some(Beyond::Messages), Some(Beyond::Bytes));
+    for (limit, bounds, expected, beyond) in [
+        (None, (3, 99), vec![6, 7, 8], messages),
+        (None, (99, 5), vec![6, 7], bytes),
+        (None, (99, 1), vec![6], bytes),
+        (None, (99, 4), vec![6, 7], bytes),
+        (Some(4), (3, 99), vec![6, 7, 8], messages),
+        (Some(3), (99, 4), vec![6, 7], bytes),
+        // What was asked for is no cut, nor is the end of history.
+        (Some(3), (3, 6), vec![6, 7, 8], None),
+        (Some(2), (3, 99), vec![6, 7], None),
+        (Some(2), (99, 4), vec![6, 7], None),
+        (Some(0), (1, 1), vec![], None),
+        (None, (10, 20), (6..=15).collect(), None),
     ] {
-        let page = bounded(&broker, &post, &everything, Bounds { messages, bytes });
-        assert_eq!(page, Ok(expected), "{messages} {bytes}");
+        let asked = filter(limit, None, false);
+        let (messages, bytes) = bounds;
+        let page = bounded(&broker, &post, &asked, Bounds { messages, bytes });
+        assert_eq!(page, Ok((expected, beyond)), "{limit:?} {bounds:?}");
     }
 }
 

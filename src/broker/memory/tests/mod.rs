@@ -84,10 +84,6 @@ fn used_bytes(broker: &Memory) -> usize {
     broker.bytes.total()
 }
 
-fn listed((_, publications): (Position, Vec<Arc<Publication>>)) -> Vec<Arc<Publication>> {
-    publications
-}
-
 #[test]
 fn a_page_made_before_the_first_publication_recovers_it() {
     let broker = broker();
