@@ -23,7 +23,11 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(index) else {
             return;
         };
-        channel.epoch = broadcast.epoch;
+        if channel.epoch != broadcast.epoch {
+            // It waited in the mailbox while the channel was left, ended and was followed anew.
+            // Those who follow it now begin after it.
+            return;
+        }
         self.work += channel.members.len();
         let mut special = Vec::new();
         for (key, member) in &mut channel.members {
@@ -116,3 +120,7 @@ impl Member {
         Judgement::Next
     }
 }
+
+#[cfg(test)]
+#[path = "fan_out_tests.rs"]
+mod tests;

@@ -92,6 +92,7 @@ pub(super) struct Follows {
 pub(super) struct Channel {
     pub(super) name: ChannelName,
     pub(super) namespace: Arc<Namespace>,
+    /// The life of the channel that all its members follow: it stays while there is one.
     pub(super) epoch: Epoch,
     pub(super) members: Slab<Member>,
 }

@@ -195,7 +195,6 @@ impl Shard {
             })
         });
         let channel = self.channels.get_mut(index)?;
-        channel.epoch = position.epoch;
         let member = channel.members.insert(Member {
             browser: slot,
             last: position.offset,

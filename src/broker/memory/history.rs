@@ -17,7 +17,10 @@ impl Memory {
         let mut stripe = self.stripe(hash);
         self.revive(&mut stripe, channel, hash);
         let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
-        stream.map_or_else(|| self.unpublished(channel), |stream| stream.position())
+        stream.map_or_else(
+            || self.unpublished(&stripe, channel),
+            |stream| stream.position(),
+        )
     }
 
     /// The part of a channel's history that `filter` asks for, and where the channel stands.
@@ -42,7 +45,7 @@ impl Memory {
         self.trim(&mut stripe, channel, history);
         let stream = stripe.channels.get(channel).and_then(|c| c.stream.as_ref());
         let Some(stream) = stream else {
-            let position = self.unpublished(channel);
+            let position = self.unpublished(&stripe, channel);
             let since = filter.since.as_ref();
             return match since.is_none_or(|since| position.is_start(since)) {
                 true => Ok(Page {

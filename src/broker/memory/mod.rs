@@ -3,7 +3,9 @@
 //! One lock guards a channel's offset, its history and the set of shards that follow it, so that
 //! publishing and subscribing see each other in one order. A channel that nothing was published
 //! to costs one small entry while it has subscribers and nothing afterwards; its position is its
-//! site's base epoch and offset 0, and its first publication goes on from there.
+//! site's base epoch and offset 0, and its first publication goes on from there. While a channel is
+//! followed its epoch stays, whatever happens to others: so a publication with another epoch is of
+//! another life.
 
 mod eviction;
 mod history;
@@ -20,7 +22,7 @@ use std::{
 };
 
 pub use metrics::Metrics;
-use stripe::Stripe;
+use stripe::{Channel, Stripe};
 use tokio::time::Instant;
 use usage::Usage;
 
@@ -162,12 +164,13 @@ impl Memory {
         (draft, history, now): (Draft, History, Instant),
         deliver: impl FnOnce(ShardSet, Epoch, &Arc<Publication>),
     ) -> Published {
+        let position = self.unpublished(stripe, channel);
         let entry = stripe.channels.get_mut(channel);
         let (shards, stream) = entry.map_or((ShardSet::default(), None), |entry| {
             (entry.shards, entry.stream.as_mut())
         });
         let mut published = Published {
-            position: self.unpublished(channel),
+            position,
             outdated: false,
             repeated: false,
         };
@@ -213,10 +216,11 @@ impl Memory {
         let mut guard = self.stripe(hash);
         let stripe = &mut *guard;
         self.revive(stripe, channel, hash);
-        let entry = stripe.channels.entry(channel.clone()).or_default();
+        let entry = stripe.channels.entry(channel.clone());
+        let entry = entry.or_insert_with(|| Channel::new(self.base_epoch(channel.site)));
         entry.shards.insert(shard);
         let Some(stream) = entry.stream.as_ref() else {
-            let position = self.unpublished(channel);
+            let position = self.unpublished(stripe, channel);
             let recovered = match recovery {
                 Recovery::Since(since, _) if position.is_start(since) => Some(Vec::new()),
                 _ => None,
@@ -236,7 +240,7 @@ impl Memory {
             Recovery::Newest => Ok(stream.newest().map(|newest| vec![newest])),
         });
         Snapshot {
-            position: stream.map_or_else(|| self.unpublished(channel), |s| s.position()),
+            position: stream.map_or_else(|| self.unpublished(stripe, channel), |s| s.position()),
             beyond: recovered.as_ref().err().copied(),
             recovered: recovered.unwrap_or_default(),
         }
@@ -274,16 +278,18 @@ impl Memory {
 
     /// Sees to it that `channel` has a stream.
     fn open(&self, stripe: &mut Stripe, channel: &ChannelName, hash: u64) {
-        let entry = stripe.channels.entry(channel.clone()).or_default();
+        let fingerprints = &stripe.fingerprints;
+        let entry = stripe.channels.entry(channel.clone()).or_insert_with(|| {
+            Channel::new(if fingerprints.contains(&hash) {
+                Epoch::random()
+            } else {
+                self.base_epoch(channel.site)
+            })
+        });
         if entry.stream.is_some() {
             return;
         }
-        let epoch = if stripe.fingerprints.contains(&hash) {
-            Epoch::random()
-        } else {
-            self.base_epoch(channel.site)
-        };
-        entry.stream = Some(Box::new(Stream::new(epoch)));
+        entry.stream = Some(Box::new(Stream::new(entry.epoch)));
         stripe.touch(channel, self.next_turn());
         self.streams.changed(channel.site, 0, 1);
         self.metrics.channels.inc();
@@ -299,10 +305,12 @@ impl Memory {
         self.metrics.history_bytes.set(bytes);
     }
 
-    fn unpublished(&self, channel: &ChannelName) -> Position {
+    /// Where a channel stands that has no stream.
+    fn unpublished(&self, stripe: &Stripe, channel: &ChannelName) -> Position {
+        let followed = stripe.channels.get(channel).map(|entry| entry.epoch);
         Position {
             offset: 0,
-            epoch: self.base_epoch(channel.site),
+            epoch: followed.unwrap_or_else(|| self.base_epoch(channel.site)),
         }
     }
 

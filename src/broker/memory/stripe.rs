@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{ChannelName, ShardSet, SiteId, Stream};
+use super::{ChannelName, Epoch, ShardSet, SiteId, Stream};
 
 /// Channels by their site and by when they were last published to: the oldest of each site is
 /// found at once.
@@ -19,10 +19,24 @@ pub(super) struct Stripe {
     pub(super) fingerprints: HashSet<u64>,
 }
 
-#[derive(Debug, Default)]
+/// A channel that is followed, or that something was published to.
+#[derive(Debug)]
 pub(super) struct Channel {
     pub(super) shards: ShardSet,
+    /// The life that its stream begins with: its site's base epoch may change while it is followed
+    /// and nothing was published to it yet.
+    pub(super) epoch: Epoch,
     pub(super) stream: Option<Box<Stream>>,
+}
+
+impl Channel {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self {
+            shards: ShardSet::default(),
+            epoch,
+            stream: None,
+        }
+    }
 }
 
 impl Stripe {

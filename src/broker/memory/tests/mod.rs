@@ -265,6 +265,37 @@ fn a_full_set_of_fingerprints_voids_the_positions_of_channels_without_a_stream()
 }
 
 #[test]
+fn a_channel_keeps_its_epoch_while_it_is_followed_though_the_base_epochs_change() {
+    let mut broker = broker();
+    (broker.limits.channels, broker.limits.fingerprints) = (0, 0);
+    let quiet = channel(0, "post:1");
+    let before = broker.subscribe(&quiet, 0, None, HISTORY).position;
+    publish(&broker, &channel(0, "post:26"), draft("1"));
+    assert_ne!(broker.base_epoch(SiteId(0)), before.epoch);
+    assert_eq!(broker.position(&quiet), before);
+    let at_start = since(0, Some(before.epoch));
+    let next = broker.subscribe(&quiet, 1, Some(&at_start), HISTORY);
+    assert_eq!(
+        (next.position, next.recovered.map(|r| r.len())),
+        (before, Some(0))
+    );
+    let page = broker.history(&quiet, &HistoryFilter::default(), Bounds::NONE, HISTORY);
+    assert_eq!(page.unwrap().position, before);
+    let skipping = Draft {
+        skip_history: true,
+        ..draft("1")
+    };
+    assert_eq!(publish(&broker, &quiet, skipping).position, before);
+    let after = publish(&broker, &quiet, draft("1")).position;
+    assert_eq!((after.offset, after.epoch), (1, before.epoch));
+    broker.unsubscribe(&quiet, 0);
+    assert_eq!(broker.position(&quiet), after, "somebody else follows it");
+    broker.unsubscribe(&quiet, 1);
+    publish(&broker, &channel(0, "post:26"), draft("1"));
+    assert_ne!(broker.position(&quiet).epoch, before.epoch);
+}
+
+#[test]
 fn history_stays_within_its_bytes_and_what_is_newest_stays() {
     let mut broker = broker();
     broker.limits.history_bytes = 300;
