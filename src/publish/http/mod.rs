@@ -19,6 +19,7 @@ pub(super) use reader::{Reader, Request};
 use response::Manner;
 use tokio::{
     sync::SemaphorePermit,
+    task::consume_budget,
     time::{Instant, sleep_until},
 };
 use wire::{Clock, Silence, Socket, Wire};
@@ -106,6 +107,8 @@ impl Connection<'_, '_> {
             }
             self.reader.next();
             self.room = None;
+            // Others run on this thread too, however much is sent at once.
+            consume_budget().await;
         }
     }
 

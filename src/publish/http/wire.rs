@@ -18,6 +18,7 @@ use rustix::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    task::consume_budget,
     time::{Instant, Sleep},
 };
 use tokio_util::sync::WaitForCancellationFuture;
@@ -134,6 +135,7 @@ impl Wire<'_, '_> {
         }
         while let Ok(1..) = self.read(room, true).await {
             room.clear();
+            consume_budget().await;
         }
     }
 }
