@@ -96,19 +96,25 @@ impl Broadcast {
     }
 
     /// A server-sent event, whose `id` is `positions` or, without them, that of this channel alone.
+    /// What has no place in the channel has no id then: the browser keeps the last one.
     pub(super) fn event(&self, positions: Option<&str>) -> Bytes {
         let own;
         let id = match (positions, &self.body) {
             (Some(positions), _) => positions,
-            (None, Body::Publication(publication)) => {
+            (None, Body::Publication(publication)) if publication.offset > 0 => {
                 own = super::positions::one(&self.channel.name, self.epoch, publication.offset);
                 &own
             }
-            (None, _) => "",
+            (None, _) => return self.event_without_id(),
         };
         [b"id: ", id.as_bytes(), b"\ndata: ", self.data(), b"\n\n"]
             .concat()
             .into()
+    }
+
+    /// A server-sent event at which the browser's position stays as it was.
+    pub(super) fn event_without_id(&self) -> Bytes {
+        [b"data: ", self.data(), b"\n\n"].concat().into()
     }
 
     fn data(&self) -> &[u8] {

@@ -185,6 +185,13 @@ impl Client {
         let identity = self.connection.identity().ok_or(ErrorCode::Internal)?;
         let subscribed = known.may_publish(identity);
         let must_subscribe = subscribed.ok_or(ErrorCode::PermissionDenied)?;
+        if self.hub.clock.now() > identity.holds_until() + GRACE.as_secs() {
+            return Err(ErrorCode::TokenExpired);
+        }
+        let users = self.hub.users(self.connection.site);
+        if users.is_none_or(|users| users.revokes(identity.bearer(), Some(channel))) {
+            return Err(ErrorCode::PermissionDenied);
+        }
         let data = data.ok_or(ErrorCode::BadRequest)?;
         if must_subscribe && !self.is_subscribed(&known).await {
             return Err(ErrorCode::PermissionDenied);

@@ -184,8 +184,12 @@ impl Client {
             Err(token::Error::Expired) => return self.close(&Close::Expired),
             Err(token::Error::Invalid(_)) => return self.close(&Close::InvalidToken),
         };
-        if token.user != *identity.user || token.sid.as_deref() != identity.sid.as_deref() {
+        if token.user != *identity.user {
             return self.close(&Close::InvalidToken);
+        }
+        if token.sid.as_deref() != identity.sid.as_deref() {
+            // The user has logged in anew: a new connection is of the new session.
+            return self.close(&Close::Expired);
         }
         let bearer = Bearer {
             issued: token.issued_at,

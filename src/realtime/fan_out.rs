@@ -51,6 +51,7 @@ impl Shard {
                 self.touched.push_back(member.browser);
             }
             browser.due.push(Item::Shared(Arc::clone(broadcast)));
+            self.held += 1;
         }
         for (member, slot) in special {
             self.gather_special(broadcast, publication, (index, member, slot));

@@ -46,6 +46,9 @@ pub(super) enum Mail {
     Connect(Box<Connect>),
     /// A connection wants to follow a channel.
     Subscribe(Box<Subscription>),
+    /// A plain stream wants to follow the channels of its address, all at once: the positions that
+    /// it is told are of all of them.
+    Address(Vec<Subscription>),
     /// A reply that needs nothing of the shard but its place among the others.
     Say {
         connection: Arc<Connection>,

@@ -13,6 +13,15 @@ use super::{
 use crate::broker::Bounds;
 
 impl Shard {
+    /// Whether as much waits for a connection already as one page may cost.
+    fn is_behind(&self, slot: usize) -> bool {
+        let most = self.hub.config.recovery_bytes_max.as_usize();
+        self.browsers.get(slot).is_some_and(|browser| {
+            let due = browser.due.bytes(browser.connection.kind);
+            due + browser.connection.waiting() >= most
+        })
+    }
+
     pub(super) fn on_inquiry(&mut self, inquiry: Inquiry) {
         let slot = inquiry.connection.slot.load(Ordering::Relaxed);
         let Some(browser) = self.browsers.get(slot) else {
@@ -36,6 +45,11 @@ impl Shard {
             Question::PresenceStats => {
                 let (clients, users) = self.hub.presence.stats(&inquiry.channel);
                 protocol::presence_stats(id, clients, users)
+            }
+            Question::History(_) if self.is_behind(slot) => {
+                // A page is this connection's alone: it may not ask for more than it reads.
+                self.metrics.limited("recovery_bytes_max");
+                protocol::refused(id, ErrorCode::LimitExceeded)
             }
             Question::History(filter) => {
                 let config = &self.hub.config;

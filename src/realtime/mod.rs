@@ -60,7 +60,7 @@ use clock::Clock;
 use closing::Pace;
 use connection::{Connection, Outgoing};
 use direct::Direct;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 pub use hub::Refused;
 use hub::{Hub, MAILBOX, Mailbox};
 use kind::Kind;
@@ -209,9 +209,14 @@ impl Realtime {
         let address = Address::of(&request.origin);
         let permit = self.0.seats.take(address, Instant::now())?;
         if kind == Kind::EventStream {
-            return self
-                .event_stream(site, stream, permit)
-                .map(Admission::Answer);
+            let mut response = self.event_stream(site, stream, permit)?;
+            if let Some(origin) = request.head.headers.get(header::ORIGIN) {
+                // It was let in: a page of another origin may read the answer.
+                let headers = response.headers_mut();
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+            }
+            return Ok(Admission::Answer(response));
         }
         let mut response = Response::new(exchange::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -16,8 +16,10 @@ use super::{
     hub::{Mail, Origin, Subscription},
     kind::Kind,
     positions,
+    protocol::ErrorCode,
     queued::Queued,
     seats::Permit as Place,
+    users::{Bearer, Denied},
 };
 use crate::{
     auth::token::{self, ConnectionToken},
@@ -81,7 +83,11 @@ impl Realtime {
             let known = rules.find(&name);
             let permitted = known.and_then(|known| {
                 let permit = permit(&known, identity.as_ref(), token.as_ref())?;
-                Ok((known, permit))
+                let bearer = identity.as_ref().map(Identity::bearer);
+                match self.is_revoked((site, &name), bearer, &permit) {
+                    true => Err(ErrorCode::PermissionDenied),
+                    false => Ok((known, permit)),
+                }
             });
             match permitted {
                 Ok(permitted) => channels.push(permitted),
@@ -96,6 +102,20 @@ impl Realtime {
         })
     }
 
+    /// Whether a right that rests on the token of `bearer` was revoked for this channel.
+    fn is_revoked(
+        &self,
+        (site, channel): (SiteId, &str),
+        bearer: Option<Bearer<'_>>,
+        permit: &Permit,
+    ) -> bool {
+        let (Some(bearer), Some(issued)) = (bearer, permit.issued) else {
+            return false;
+        };
+        let users = self.0.hub.users(site);
+        users.is_none_or(|users| users.revokes(Bearer { issued, ..bearer }, Some(channel)))
+    }
+
     pub(super) fn event_stream(
         &self,
         site: SiteId,
@@ -108,8 +128,7 @@ impl Realtime {
         let connection = self.connection((kind, true), site, outgoing, permit);
         let leave = inner.hub.leave(&connection);
         let mut mails = vec![Mail::Join(Arc::clone(&connection))];
-        let wishes = stream.wishes(&connection).into_iter().map(Box::new);
-        mails.extend(wishes.map(Mail::Subscribe));
+        mails.push(Mail::Address(stream.wishes(&connection)));
         for mail in mails {
             if !inner.hub.try_mail(connection.shard, mail) {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -134,7 +153,7 @@ fn permit(
     known: &Known,
     identity: Option<&Identity>,
     token: Option<&ConnectionToken>,
-) -> Result<Permit, super::protocol::ErrorCode> {
+) -> Result<Permit, ErrorCode> {
     let named = token.filter(|token| token.subscriptions.contains_key(&*known.name.name));
     match named {
         Some(token) => Ok(Permit {
@@ -154,9 +173,14 @@ impl Stream {
         client.connected = true;
         if let Some(token) = &self.token {
             let entered = client.enter(Identity::of(Some(token)));
-            if entered.is_err() {
-                // Revoked, or one too many, since it was admitted.
-                client.connection.close(&Close::InvalidToken);
+            let reason = match entered {
+                Ok(()) => None,
+                Err(Denied::TooMany) => Some(Close::ConnectionLimit),
+                // Since it was admitted.
+                Err(Denied::Revoked) => Some(Close::Expired),
+            };
+            if let Some(reason) = reason {
+                client.connection.close(&reason);
                 return Vec::new();
             }
         }

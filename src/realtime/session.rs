@@ -106,10 +106,8 @@ impl Session {
     async fn begin(&mut self, channels: Vec<Subscription>, read_ahead: Bytes) -> io::Result<()> {
         let connection = Arc::clone(&self.client.connection);
         self.client.mail(Mail::Join(connection)).await;
-        for subscription in channels {
-            self.client
-                .mail(Mail::Subscribe(Box::new(subscription)))
-                .await;
+        if !channels.is_empty() {
+            self.client.mail(Mail::Address(channels)).await;
         }
         self.take(&read_ahead).await;
         drop(read_ahead);

@@ -43,6 +43,10 @@ const WORK_A_POLL: usize = if cfg!(test) { 8 } else { 10_000 };
 /// Bytes of replies that are held before they are flushed.
 const REPLIES_A_FLUSH: usize = if cfg!(test) { 1 << 10 } else { 4 << 20 };
 
+/// Items that may be due to all connections together before they are flushed: whoever publishes
+/// more waits at the mailbox.
+const HELD_MAX: usize = if cfg!(test) { 12 } else { 500_000 };
+
 /// Connections flushed before others may run: a page request waits no longer than that.
 const YIELD_EVERY: usize = if cfg!(test) { 2 } else { 64 };
 
@@ -64,6 +68,8 @@ pub(super) struct Shard {
     pub(super) work: usize,
     /// Bytes of replies since the last flush.
     replied: usize,
+    /// Items that are due to connections.
+    pub(super) held: usize,
     /// Messages and writes that are not counted yet.
     delivered: (u64, u64),
     stopping: bool,
@@ -91,7 +97,6 @@ pub(super) struct Follows {
 /// A channel that at least one connection of this shard follows.
 pub(super) struct Channel {
     pub(super) name: ChannelName,
-    pub(super) namespace: Arc<Namespace>,
     /// The life of the channel that all its members follow: it stays while there is one.
     pub(super) epoch: Epoch,
     pub(super) members: Slab<Member>,
@@ -105,6 +110,8 @@ pub(super) struct Member {
     pub(super) join_leave: bool,
     /// Whether it rests on a token of its own, and ends with it.
     pub(super) expires: bool,
+    /// By whose rules it was made: they may have changed since.
+    pub(super) namespace: Arc<Namespace>,
 }
 
 impl Shard {
@@ -127,6 +134,7 @@ impl Shard {
             touched: VecDeque::new(),
             work: 0,
             replied: 0,
+            held: 0,
             delivered: (0, 0),
             stopping: false,
             closing: Closing::default(),
@@ -166,10 +174,10 @@ impl Shard {
         }
     }
 
-    /// Lets others run after much work, and lets go of replies that have grown large. What is due
-    /// otherwise stays together until the connection's turn comes.
+    /// Lets others run after much work, and lets go of what has grown large. What is due otherwise
+    /// stays together until the connection's turn comes.
     async fn rest(&mut self) {
-        while self.replied >= REPLIES_A_FLUSH {
+        while self.replied >= REPLIES_A_FLUSH || self.held >= HELD_MAX {
             self.flush(YIELD_EVERY);
             self.pause().await;
         }
@@ -243,6 +251,7 @@ impl Shard {
             Mail::Join(connection) => self.on_join(connection),
             Mail::Connect(connect) => self.on_connect(&connect),
             Mail::Subscribe(wish) => self.on_subscribe(&wish),
+            Mail::Address(wishes) => wishes.iter().for_each(|wish| self.on_subscribe(wish)),
             Mail::Say { connection, json } => {
                 self.say(connection.slot.load(Ordering::Relaxed), &json);
             }
@@ -266,12 +275,15 @@ impl Shard {
         let entry = self.browsers.vacant_entry();
         connection.slot.store(entry.key(), Ordering::Relaxed);
         entry.insert(Browser {
-            connection,
+            connection: Arc::clone(&connection),
             due: Due::default(),
             follows: Vec::new(),
             begun,
             moved: false,
         });
+        if begun {
+            self.follow_early(&connection);
+        }
     }
 
     fn on_leave(&mut self, connection: &Arc<Connection>) {
@@ -280,6 +292,7 @@ impl Shard {
         let Some(browser) = self.browsers.try_remove(slot) else {
             return;
         };
+        self.held -= browser.due.len();
         for follows in browser.follows {
             self.remove_member(&follows, connection, true);
         }
@@ -309,6 +322,7 @@ impl Shard {
             self.touched.push_back(slot);
         }
         browser.due.push(item);
+        self.held += 1;
     }
 
     /// Has the browser told its positions at the end of the turn.
@@ -350,6 +364,7 @@ impl Shard {
             return;
         };
         let due = std::mem::take(&mut browser.due);
+        self.held -= due.len();
         if due.len() > 0 {
             self.delivered.0 += due.len() as u64;
             self.delivered.1 += 1;

@@ -28,7 +28,15 @@ impl Shard {
                 Arc::clone(publication),
                 &wish.namespace,
             );
-            self.stream(slot, &Arc::new(broadcast), false);
+            let broadcast = Arc::new(broadcast);
+            if wish.connection.kind == Kind::EventStream {
+                // The position moves once all of it was sent: a stream that breaks off before
+                // comes back with the one that it had.
+                let bytes = broadcast.event_without_id();
+                self.make_due(slot, Item::Marked(bytes, broadcast));
+            } else {
+                self.stream(slot, &broadcast, false);
+            }
         }
         if wish.connection.positions {
             self.mark_moved(slot);
@@ -80,6 +88,7 @@ impl Shard {
         if let (Some(browser), Some(item)) = (self.browsers.get_mut(slot), item) {
             browser.due = due;
             browser.due.push(item);
+            self.held += 1;
         }
     }
 

@@ -5,12 +5,15 @@ use std::sync::{Arc, atomic::Ordering};
 use slab::Slab;
 
 use super::{
+    api::Disconnect,
     broadcast::Body,
     channel::{history, recovery},
+    close::Close,
     connection::Connection,
     frame,
     hub::{Connect, Ending, Origin, Subscription},
     item::{ConnectReply, Item, Reply},
+    kind::Kind,
     presence::Member as Present,
     protocol::{self, ErrorCode, Recovered, Subscribed},
     shard::{Channel, Follows, Member, Shard},
@@ -60,6 +63,10 @@ impl Shard {
                 self.announce(wish, made.joined.as_ref());
             }
             (Origin::Address { gaps }, Ok(made)) => self.begin_stream(slot, wish, &made, gaps),
+            // It was revoked since it was admitted, and a plain stream would wait in vain.
+            (Origin::Address { .. }, Err(ErrorCode::PermissionDenied)) => {
+                wish.connection.close(&Close::Expired);
+            }
             // It is subscribed already, or not permitted any more.
             (Origin::Server | Origin::Connect | Origin::Address { .. }, Err(_)) => {}
         }
@@ -98,7 +105,12 @@ impl Shard {
         for (wish, joined) in joined {
             self.announce(wish, joined.as_ref());
         }
-        let is_early = |wish: &mut Subscription| Arc::ptr_eq(&wish.connection, &connect.connection);
+        self.follow_early(&connect.connection);
+    }
+
+    /// Has a connection that has begun follow what the server's side wanted of it before.
+    pub(super) fn follow_early(&mut self, connection: &Arc<Connection>) {
+        let is_early = |wish: &mut Subscription| Arc::ptr_eq(&wish.connection, connection);
         let early: Vec<Subscription> = self.early.extract_if(.., is_early).collect();
         for wish in early {
             self.on_subscribe(&wish);
@@ -189,7 +201,6 @@ impl Shard {
         let index = *self.names.entry(wish.channel.clone()).or_insert_with(|| {
             channels.insert(Channel {
                 name: wish.channel.clone(),
-                namespace: Arc::clone(&wish.namespace),
                 epoch: position.epoch,
                 members: Slab::new(),
             })
@@ -200,6 +211,7 @@ impl Shard {
             last: position.offset,
             join_leave: wish.join_leave && wish.namespace.join_leave,
             expires: wish.ttl.is_some(),
+            namespace: Arc::clone(&wish.namespace),
         });
         self.metrics.subscriptions.inc();
         Some(Follows {
@@ -213,19 +225,18 @@ impl Shard {
         let Some(channel) = self.channels.get_mut(follows.channel) else {
             return;
         };
-        channel.members.try_remove(follows.member);
+        let member = channel.members.try_remove(follows.member);
         self.metrics.subscriptions.dec();
         self.hub.quota.give_back();
         let name = channel.name.clone();
-        let namespace = Arc::clone(&channel.namespace);
         if channel.members.is_empty() {
             self.channels.remove(follows.channel);
             self.names.remove(&name);
             self.hub.broker.unsubscribe(&name, self.number);
         }
-        if !namespace.knows_who() {
+        let Some(namespace) = member.map(|m| m.namespace).filter(|n| n.knows_who()) else {
             return;
-        }
+        };
         let Some(identity) = connection.identity() else {
             return;
         };
@@ -313,11 +324,19 @@ impl Shard {
         self.early.retain(|wish| !is_this(wish));
         let slot = connection.slot.load(Ordering::Relaxed);
         if let Some(browser) = self.browsers.get_mut(slot) {
+            let before = browser.due.len();
             browser.due = std::mem::take(&mut browser.due).without(name);
+            self.held -= before - browser.due.len();
         }
         if self.end_subscription(slot, connection, name) {
-            let push = protocol::unsubscribe_push(name, ending.code, &ending.reason);
-            self.say(slot, &push);
+            if connection.kind == Kind::Protocol {
+                let push = protocol::unsubscribe_push(name, ending.code, &ending.reason);
+                self.say(slot, &push);
+            } else {
+                // It can't be told in words, and would wait in vain.
+                let how = Disconnect::default();
+                connection.close(&Close::Asked(how.code, how.reason.into()));
+            }
         }
         connection.permit(name);
     }

@@ -16,6 +16,7 @@ mod metrics;
 mod namespaces;
 mod php_fpm;
 mod plain_stream;
+mod plain_stream_positions;
 mod protocol_document;
 mod protocol_examples;
 mod publish;
