@@ -141,12 +141,13 @@ impl Realtime {
                 Expiry::Never => None,
                 Expiry::At(second) => Some(second),
             };
-            identity.expire_at(second);
-            connection.wake();
+            // Told first: one that is over already is closed as soon as its task looks.
             let ttl = second.map(|second| second.saturating_sub(now));
             if connection.kind == Kind::Protocol {
                 connection.say(&protocol::refresh_push(ttl));
             }
+            identity.expire_at(second);
+            connection.wake();
         }
         found.len()
     }
